@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Time comes in here, so that tests can inject it. All values are nanoseconds.
+ */
+#ifndef PAVISE_BASE_CLOCK_H
+#define PAVISE_BASE_CLOCK_H
+
+#include "base/base.h"
+
+#define CLOCK_NEVER UINT64_MAX
+
+u64 clock_monotonic(void);
+u64 clock_realtime(void);
+u64 clock_boottime(void);
+
+/* For tests: replace the monotonic source; NULL puts the host's back. */
+void clock_set_source(u64 (*monotonic)(void));
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Host system calls: the only way out (base/host.c is the only file with a system call instruction,
+ * apart from the stub). One function a call, returning >= 0 or -errno, never touching libc's errno.
+ * Each has its line in base/host_calls.tbl, from which the filters and a section of
+ * docs/SECURITY.md are generated.
+ */
+#ifndef PAVISE_BASE_HOST_H
+#define PAVISE_BASE_HOST_H
+
+#include "base/base.h"
+
+#include <sys/uio.h>
+
+struct timespec;
+
+must_check long host_futex_wait(_Atomic u32 *word, u32 value,
+                                u64 deadline_mono); /* CLOCK_NEVER: none */
+long host_futex_wake(_Atomic u32 *word, u32 count);
+/* The same on a word shared between processes. */
+must_check long host_futex_wait_shared(_Atomic u32 *word, u32 value, u64 deadline_mono);
+long host_futex_wake_shared(_Atomic u32 *word, u32 count);
+must_check ssize_t host_read(int fd, void *buf, size_t len);
+must_check ssize_t host_write(int fd, const void *buf, size_t len);
+must_check ssize_t host_pread(int fd, void *buf, size_t len, u64 off);
+must_check ssize_t host_pwrite(int fd, const void *buf, size_t len, u64 off);
+must_check ssize_t host_preadv(int fd, const struct iovec *iov, int count, u64 off);
+must_check ssize_t host_pwritev(int fd, const struct iovec *iov, int count, u64 off);
+int host_close(int fd);
+noreturn_fn void host_exit_group(int status);
+
+#endif
