@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The dentry cache: names. A dentry is a (parent, name) with an inode, or negative (inode NULL).
+ * Unused ones stay on an LRU list up to a limit, so that a warm path walk makes no file-system
+ * call.
+ */
+#ifndef PAVISE_VFS_DENTRY_H
+#define PAVISE_VFS_DENTRY_H
+
+#include "vfs/vfs.h"
+
+#include <bsd/sys/tree.h>
+
+struct dentry {
+    struct ref ref;
+    struct spinlock lock;  /* LOCK_DCACHE level: children, name, inode pointer */
+    struct dentry *parent; /* (rename lock + lock) counted; itself for a root */
+    char *name;            /* (lock) heap, NUL-terminated */
+    u32 name_len;
+    u32 hash;
+    struct inode *inode;                       /* (lock) NULL: negative */
+    bool unhashed;                             /* deleted or disconnected: "(deleted)" */
+    u32 mounts;                                /* mounts on top of it, over all namespaces */
+    RB_HEAD(dentry_children, dentry) children; /* (lock) uncounted: a child keeps its parent */
+    RB_ENTRY(dentry) sibling;
+    TAILQ_ENTRY(dentry) lru;
+    bool on_lru;
+    struct super *sb;
+};
+
+struct dentry *dentry_get(struct dentry *d);
+void dentry_put(struct dentry *d);
+/* A root dentry for an inode (takes over no reference: counts its own). NULL: no memory. */
+must_check struct dentry *dentry_new_root(struct inode *inode);
+/* A nameless dentry for pipes, sockets, anon inodes: `name` is what /proc/PID/fd shows
+ * ("pipe:[123]"). */
+must_check struct dentry *dentry_new_anon(struct inode *inode, const char *name);
+
+/* The text of a path as seen from `root` into buf; returns the start inside buf, or
+ * ERR_PTR(-ENAMETOOLONG). Unreachable from root: "(unreachable)" prefix; deleted: " (deleted)"
+ * suffix. */
+char *path_text(const struct path *path, const struct path *root, char *buf, size_t size);
+
+/* Drop unused dentries, for memory pressure and umount. */
+void dcache_shrink(struct super *sb);
+/* Forget a name from below (the file system noticed a change). */
+void dentry_invalidate(struct dentry *parent, struct name name);
+
+#endif

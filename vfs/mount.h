@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mount tree and mount namespaces (mount(2), mount_namespaces(7)). */
+#ifndef PAVISE_VFS_MOUNT_H
+#define PAVISE_VFS_MOUNT_H
+
+#include "vfs/vfs.h"
+
+struct mount {
+    struct ref ref;
+    struct mnt_ns *ns;         /* (mounts) NULL: detached */
+    struct mount *parent;      /* (mounts) counted; itself for a root */
+    struct dentry *mountpoint; /* (mounts) in parent, counted */
+    struct dentry *root;       /* (c) counted */
+    struct super *sb;          /* (c) counted */
+    u32 flags;        /* (mounts) MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME ... */
+    u32 id;           /* (c) mount id of mountinfo, statx */
+    u32 peer_group;   /* (mounts) propagation: shared group, 0 none */
+    u32 master_group; /* (mounts) slave of */
+    bool unbindable;
+    LIST_HEAD(mount_children, mount) children; /* (mounts) */
+    LIST_ENTRY(mount) sibling;
+};
+
+struct mnt_ns {
+    struct ref ref;
+    struct rwlock lock; /* LOCK_MOUNTS */
+    struct mount *root; /* (lock) */
+    u64 ino;            /* (c) for /proc/PID/ns/mnt */
+    u32 nr_mounts;      /* (lock) bounded */
+    _Atomic u64 seq;    /* (a) grows with each change (poll of /proc/self/mounts) */
+    struct waitq changed;
+};
+
+must_check struct mnt_ns *mnt_ns_new(struct super *root_sb, u32 mnt_flags); /* NULL: no memory */
+/* CLONE_NEWNS: a copy; *fs' root and cwd paths are moved into it. ERR_PTR. */
+must_check struct mnt_ns *mnt_ns_copy(struct mnt_ns *ns, struct fs_context *fs);
+struct mnt_ns *mnt_ns_get(struct mnt_ns *ns);
+void mnt_ns_put(struct mnt_ns *ns);
+
+/* For boot and mount(2): put `sb` on the directory `at`. */
+must_check int mount_add(struct mnt_ns *ns, struct super *sb, const struct path *at, u32 mnt_flags);
+must_check int vfs_mount(const struct vfs_ctx *ctx, const char *source, const char *target,
+                         const char *type, u64 flags, const char *data);
+must_check int vfs_umount(const struct vfs_ctx *ctx, const char *target, u32 flags);
+must_check int vfs_pivot_root(const struct vfs_ctx *ctx, const char *new_root, const char *put_old);
+must_check int mount_want_write(struct mount *mnt); /* -EROFS */
+
+struct mount *mount_get(struct mount *m);
+void mount_put(struct mount *m);
+
+/* One line each of /proc/PID/mounts (mountinfo: true) for what is visible from `root`; emits text
+ * pieces. */
+void mnt_ns_show(struct mnt_ns *ns, const struct path *root, bool mountinfo,
+                 void (*emit)(void *arg, const char *text, size_t len), void *arg);
+
+/* Root, cwd and umask of a task (CLONE_FS shares it). */
+struct fs_context {
+    struct ref ref;
+    struct rwlock lock;    /* LOCK_FS_CONTEXT */
+    struct path root, cwd; /* (lock) */
+    u32 umask;             /* (lock) */
+};
+must_check struct fs_context *fs_context_new(const struct path *root, const struct path *cwd,
+                                             u32 umask);
+must_check struct fs_context *fs_context_copy(struct fs_context *fs);
+struct fs_context *fs_context_get(struct fs_context *fs);
+void fs_context_put(struct fs_context *fs);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pipes and FIFOs (pipe(7), fifo(7)). */
+#ifndef PAVISE_VFS_PIPE_H
+#define PAVISE_VFS_PIPE_H
+
+#include "vfs/vfs.h"
+
+/* pipe2(2): two files; flags O_NONBLOCK | O_DIRECT. */
+must_check int pipe_new(const struct cred *cred, u32 flags, struct file **rd, struct file **wr);
+/* open(2) of an S_IFIFO inode: waits for the other end as fifo(7) says. */
+must_check struct file *fifo_open(struct inode *inode, const struct path *path, u32 flags,
+                                  const struct cred *cred);
+bool file_is_pipe(const struct file *f);
+must_check long pipe_get_size(struct file *f);
+must_check long pipe_set_size(struct file *f, u64 size, const struct cred *cred);
+
+/* splice(2), tee(2), vmsplice(2). Offsets NULL: the file position. */
+must_check ssize_t splice_file_to_pipe(struct file *in, u64 *off, struct file *pipe, size_t len,
+                                       u32 flags);
+must_check ssize_t splice_pipe_to_file(struct file *pipe, struct file *out, u64 *off, size_t len,
+                                       u32 flags, const struct vfs_ctx *ctx);
+must_check ssize_t splice_pipe_to_pipe(struct file *in, struct file *out, size_t len, u32 flags,
+                                       bool tee);
+
+#endif
