@@ -42,7 +42,7 @@ struct ipc_ns;
 
 /* ---- signals (signal.c) ---- */
 
-typedef u64 sigset; /* bit n-1 is signal n */
+typedef u64 sigmask_t; /* bit n-1 is signal n */
 #define SIG_BIT(n) (1ULL << ((n)-1))
 
 /* A queued signal; heap object, counted against RLIMIT_SIGPENDING. */
@@ -53,7 +53,7 @@ struct sigqueue {
 };
 
 struct sigpending {
-    sigset set;                            /* (s) */
+    sigmask_t set;                            /* (s) */
     TAILQ_HEAD(sigqueues, sigqueue) queue; /* (s) */
 };
 
@@ -161,13 +161,13 @@ struct task {
     struct vfs_ctx vfs;       /* (o) cred, fs, fdt, mnt_ns: the task's own counted references */
     struct spinlock vfs_lock; /* taken to change vfs.*; others read through task_*_get */
 
-    sigset blocked;               /* (s) writes by owner only */
-    sigset saved_blocked;         /* (o) restored after sigsuspend & co. when restore_blocked */
+    sigmask_t blocked;               /* (s) writes by owner only */
+    sigmask_t saved_blocked;         /* (o) restored after sigsuspend & co. when restore_blocked */
     bool restore_blocked;         /* (o) */
     struct sigpending pending;    /* (s) */
     _Atomic bool sigpending_hint; /* (a) something may be deliverable; set under siglock */
     struct abi_stack altstack;    /* (o) */
-    sigset sigwait;               /* (s) rt_sigtimedwait is waiting for these */
+    sigmask_t sigwait;               /* (s) rt_sigtimedwait is waiting for these */
     bool stop_wanted;             /* (s) must join the group stop */
     bool stopped;                 /* (s) has joined it */
     int pdeath_signal;            /* (o) */
@@ -277,9 +277,9 @@ must_check int signal_may_send(struct task *sender, struct task *target,
                                int sig); /* kill(2) rights: 0 or -EPERM */
 
 /* Change the blocked mask; the owner only. */
-void task_set_blocked(struct task *t, sigset set);
+void task_set_blocked(struct task *t, sigmask_t set);
 /* For ppoll & co: install mask until the call ends (restored after the handler). */
-void task_set_temp_mask(struct task *t, sigset set);
+void task_set_temp_mask(struct task *t, sigmask_t set);
 
 /* ---- run.c ---- */
 
