@@ -10,6 +10,7 @@
 
 #define ABI_NSIG        64
 #define ABI_SA_RESTORER 0x04000000UL
+#define SS_AUTODISARM_FLAG (1U << 31)
 
 struct abi_sigaction {
     u64 handler; /* guest address, or SIG_DFL 0, SIG_IGN 1 */

@@ -70,6 +70,7 @@ struct process_group {
     s32 pgid;                                     /* (c) */
     struct session *session;                      /* (c) counted */
     TAILQ_HEAD(pg_members, thread_group) members; /* (t) */
+    TAILQ_ENTRY(process_group) link; /* (t) all groups */
 };
 
 struct session {
@@ -98,7 +99,7 @@ struct thread_group {
     struct process_group *pgrp;        /* (t) counted */
     TAILQ_ENTRY(thread_group) pg_link; /* (t) */
 
-    struct mutex siglock;             /* LOCK_SIGHAND */
+    struct spinlock siglock; /* short sections only: timers send from contexts that cannot park */
     struct sighand *sighand;          /* (s) counted */
     struct sigpending shared_pending; /* (s) */
     u32 nr_sigqueued;                 /* (a) */
@@ -108,6 +109,7 @@ struct thread_group {
     bool stopped;               /* (s) job control stop complete */
     int stop_sig;               /* (s) 0: none under way */
     u32 stop_pending;           /* (s) threads that have yet to stop */
+    int cld_notify;             /* (s) CLD_* the next thread through stop.c tells the parent */
     u32 wait_flags;             /* (t) TG_WAIT_*: stopped / continued not yet reported */
     struct waitq child_wait;    /* (t) wait4 of the parent's threads sleeps on the parent's queue */
     struct waitq stop_wait;     /* stopped threads sleep here */
@@ -126,6 +128,8 @@ struct thread_group {
     struct itimer_set *timers;    /* (c) timer.c: itimers and POSIX timers, made on first use */
     u64 dead_utime, dead_stime;   /* (t) ns of threads that are gone */
     u64 child_utime, child_stime; /* (t) ns of reaped children */
+    u64 maxrss;                      /* (t) bytes, at exit or exec */
+    u32 exit_uid;                    /* (t) for SIGCHLD */
     u64 child_maxrss;             /* (t) */
     u64 start_time;               /* (c) boottime ns */
     u64 nr_syscalls;              /* (a) */
@@ -173,6 +177,7 @@ struct task {
     int pdeath_signal;            /* (o) */
 
     struct restart_block restart; /* (o) */
+    u64 fault_addr, fault_err, fault_trapno; /* (o) of the last fault, for the signal frame */
     long syscall_nr;              /* (o) -1 outside a call */
 
     uaddr set_child_tid, clear_child_tid; /* (o) */
@@ -204,7 +209,10 @@ struct task {
 struct kernel {
     struct mutex tasklist;     /* LOCK_TASKLIST */
     struct idr pids;           /* (t) tid -> struct task; tgids and pgids, sids share the numbers */
+    u32 next_low_pid;              /* (t) where the pid search begins (300 after a wrap, as Linux) */
     u32 nr_tasks, max_tasks;   /* (t) */
+    TAILQ_HEAD(pgrps, process_group) pgrps; /* (t) */
+    struct thread_group *first;    /* (c) counted: the sandbox's command */
     struct thread_group *init; /* (t) counted */
     u64 boot_time_mono, boot_time_real; /* (c) ns */
     u32 nr_cpus;                        /* (c) */
@@ -284,6 +292,8 @@ void task_set_temp_mask(struct task *t, sigmask_t set);
 /* ---- run.c ---- */
 
 void task_main(void *task); /* the fiber function */
+/* First act of a new task: CLONE_CHILD_SETTID. clone.c */
+void task_started(struct task *t);
 /* Serve one system call: sentry/syscalls/dispatch.c. */
 void syscall_dispatch(struct task *t);
 
@@ -297,6 +307,9 @@ struct clone_args_k {
     u32 set_tid_size;
 };
 must_check long task_clone(struct task *t, const struct clone_args_k *args); /* the child's tid */
+struct arg_block;
+must_check long task_exec_file(struct task *t, struct file *file, const char *name,
+                               struct arg_block *args);
 must_check long task_execve(struct task *t, int dirfd, const char *name, uaddr argv, uaddr envp,
                             u32 at_flags);
 

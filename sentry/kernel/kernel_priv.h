@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of sentry/kernel share among themselves about tasks, signals and exits. */
+#ifndef PAVISE_SENTRY_KERNEL_KERNEL_PRIV_H
+#define PAVISE_SENTRY_KERNEL_KERNEL_PRIV_H
+
+#include "sentry/kernel/task.h"
+
+#define SIGMASK_KILL_STOP (SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP))
+#define SIGMASK_STOP (SIG_BIT(SIGSTOP) | SIG_BIT(SIGTSTP) | SIG_BIT(SIGTTIN) | SIG_BIT(SIGTTOU))
+#define SIGMASK_IGNORED                                                                            \
+    (SIG_BIT(SIGCONT) | SIG_BIT(SIGCHLD) | SIG_BIT(SIGWINCH) | SIG_BIT(SIGURG))
+#define SIGMASK_SYNCHRONOUS                                                                        \
+    (SIG_BIT(SIGSEGV) | SIG_BIT(SIGBUS) | SIG_BIT(SIGILL) | SIG_BIT(SIGTRAP) | SIG_BIT(SIGFPE) |   \
+     SIG_BIT(SIGSYS))
+#define SIGMASK_CORE                                                                               \
+    (SIG_BIT(SIGQUIT) | SIG_BIT(SIGILL) | SIG_BIT(SIGTRAP) | SIG_BIT(SIGABRT) | SIG_BIT(SIGBUS) |  \
+     SIG_BIT(SIGFPE) | SIG_BIT(SIGSEGV) | SIG_BIT(SIGXCPU) | SIG_BIT(SIGXFSZ) | SIG_BIT(SIGSYS))
+
+#define SIG_DEFAULT 0UL
+#define SIG_IGNORE 1UL
+
+/* task.c */
+must_check struct thread_group *tg_new(void);
+must_check struct task *task_new(struct thread_group *tg); /* counted; no tid, no fiber yet */
+must_check int task_publish(struct task *t, const s32 *want_tid); /* tasklist held: tid, lists */
+void task_unpublish(struct task *t);                              /* tasklist held */
+struct sighand *sighand_new(void);
+struct sighand *sighand_get(struct sighand *sh);
+void sighand_put(struct sighand *sh);
+
+/* signal.c: all with tg->siglock held unless said otherwise */
+void sigpending_init(struct sigpending *p);
+void sigpending_flush(struct thread_group *tg, struct sigpending *p, sigmask_t which);
+int signal_dequeue(struct task *t, sigmask_t which, struct abi_siginfo *info);
+sigmask_t signal_pending_set(const struct task *t);
+void signal_begin_group_exit(struct thread_group *tg, int status);
+bool signal_is_ignored(const struct task *t, int sig);
+void task_recalc_sigpending(struct task *t);
+void signal_retarget_shared(struct task *t, sigmask_t which);
+
+/* stop.c */
+void stop_join(struct task *t);              /* nothing held: park while the group is stopped */
+void stop_begin(struct task *t, int sig);    /* nothing held: a stop signal's default action */
+void stop_cancel(struct thread_group *tg);   /* siglock: SIGKILL ends any stop */
+void stop_continue(struct thread_group *tg); /* siglock: SIGCONT */
+void stop_notify_parent(struct thread_group *tg, int why); /* nothing held */
+void stop_thread_gone(struct task *t);       /* siglock: an exiting thread no longer counts */
+
+/* sigframe_x86_64.c: owner; 0, or -EFAULT (the stack is bad: SIGSEGV follows) */
+must_check int sigframe_push(struct task *t, const struct abi_siginfo *info,
+                             const struct abi_sigaction *action, sigmask_t saved_mask);
+must_check int sigframe_pop(struct task *t); /* rt_sigreturn */
+
+/* clone.c, exit.c */
+void task_drop_resources(struct task *t); /* files, fs, namespaces: whatever t holds of them */
+bool vfork_is_done(struct task *child);
+void vfork_finish(struct task *t); /* exec or exit: let the parent go on */
+/* seccomp_guest.c */
+must_check int seccomp_copy(struct task *child, struct task *t);
+void seccomp_drop(struct task *t);
+void tg_notify_parent(struct thread_group *tg); /* tasklist held: a zombie is ready */
+void tg_release(struct thread_group *tg);       /* tasklist held: reap */
+
+/* sandbox.c: the first process stopped or went on: the launcher follows (Ctrl-Z) */
+void sandbox_stop_changed(struct thread_group *tg, bool stopped);
+/* The first process ended: the sandbox ends with its status. tasklist held. */
+void sandbox_first_exited(int status);
+
+/* session.c: tasklist held */
+must_check struct process_group *pgrp_new(s32 pgid, struct session *session);
+void pgrp_put(struct process_group *pg);
+struct process_group *pgrp_find(s32 pgid); /* borrowed */
+must_check struct session *session_new(struct thread_group *leader);
+struct session *session_get(struct session *s);
+void session_put(struct session *s);
+void tg_set_pgrp(struct thread_group *tg, struct process_group *pg);
+bool pgrp_is_orphaned(const struct process_group *pg, const struct thread_group *ignore);
+/* An exit or move may have orphaned groups that hold stopped jobs: SIGHUP, SIGCONT (POSIX). */
+/* tty.c glue: the session lost its leader; SIGHUP and SIGCONT to the foreground group. tasklist held. */
+void session_disassociate_tty(struct session *s);
+void pgrp_check_orphans(struct thread_group *tg, struct thread_group *parent);
+
+#endif
