@@ -201,10 +201,10 @@ void tg_release(struct thread_group *tg)
 }
 
 /* All threads are gone. tasklist held. */
-static void group_dead(struct thread_group *tg, int status)
+static void group_dead(struct thread_group *tg)
 {
     if (!tg->group_exit) {
-        tg->exit_code = status;
+        tg->exit_code = tg->leader->exit_code;
     }
     tg->dead = true;
     timers_exit(tg);
@@ -253,7 +253,7 @@ static void become_zombie(struct task *t)
     }
     if (last) {
         tg_get(tg);
-        group_dead(tg, t->exit_code);
+        group_dead(tg);
         tg_put(tg);
     }
     mutex_unlock(&kernel->tasklist);
