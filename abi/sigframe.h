@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The x86-64 signal frame: asm/sigcontext.h, asm/ucontext.h. Offsets are what libc, Go and debuggers rely on. */
+/* The x86-64 signal frame: asm/sigcontext.h, asm/ucontext.h. Offsets are what libc, Go and
+ * debuggers rely on. */
 #ifndef PAVISE_ABI_SIGFRAME_H
 #define PAVISE_ABI_SIGFRAME_H
 
@@ -15,8 +16,8 @@ struct abi_sigcontext {
 };
 _Static_assert(sizeof(struct abi_sigcontext) == 256, "struct sigcontext_64");
 
-#define ABI_UC_FP_XSTATE 1UL
-#define ABI_UC_SIGCONTEXT_SS 2UL
+#define ABI_UC_FP_XSTATE         1UL
+#define ABI_UC_SIGCONTEXT_SS     2UL
 #define ABI_UC_STRICT_RESTORE_SS 4UL
 
 struct abi_ucontext {
@@ -37,7 +38,7 @@ _Static_assert(offsetof(struct abi_ucontext, uc_mcontext) == 40, "ucontext");
 _Static_assert(offsetof(struct abi_ucontext, uc_sigmask) == 296, "ucontext");
 
 /* struct _fpx_sw_bytes at offset 464 of the FXSAVE area, and the word behind the XSAVE image. */
-#define ABI_FP_SW_OFFSET 464
+#define ABI_FP_SW_OFFSET     464
 #define ABI_FP_XSTATE_MAGIC1 0x46505853U
 #define ABI_FP_XSTATE_MAGIC2 0x46505845U
 struct abi_fpx_sw {

@@ -8,8 +8,8 @@
 
 #include <signal.h>
 
-#define ABI_NSIG        64
-#define ABI_SA_RESTORER 0x04000000UL
+#define ABI_NSIG           64
+#define ABI_SA_RESTORER    0x04000000UL
 #define SS_AUTODISARM_FLAG (1U << 31)
 
 struct abi_sigaction {

@@ -12,6 +12,7 @@
 
 #include <sys/uio.h>
 
+struct stat;
 struct timespec;
 
 must_check long host_futex_wait(_Atomic u32 *word, u32 value,
@@ -27,6 +28,18 @@ must_check ssize_t host_pwrite(int fd, const void *buf, size_t len, u64 off);
 must_check ssize_t host_preadv(int fd, const struct iovec *iov, int count, u64 off);
 must_check ssize_t host_pwritev(int fd, const struct iovec *iov, int count, u64 off);
 int host_close(int fd);
+must_check void *host_mmap(void *addr, size_t len, int prot, int flags, int fd,
+                           u64 off); /* ERR_PTR */
+int host_munmap(void *addr, size_t len);
+must_check int host_mprotect(void *addr, size_t len, int prot);
+int host_madvise(void *addr, size_t len, int advice);
+must_check int host_memfd_create(const char *name, u32 flags);
+must_check int host_ftruncate(int fd, u64 len);
+must_check int host_fallocate(int fd, int mode, u64 off, u64 len);
+must_check ssize_t host_getrandom(void *buf, size_t len, u32 flags);
+must_check int host_fstat(int fd, struct stat *st);
+int host_gettid(void);
+int host_getpid(void);
 noreturn_fn void host_exit_group(int status);
 
 #endif

@@ -14,10 +14,10 @@ noreturn_fn cold_fn void panic_at(const char *file, int line, const char *fmt, .
 
 #define BUG(...) panic_at(__FILE__, __LINE__, __VA_ARGS__)
 
-#define CHECK(cond, ...)                                                                           \
+#define CHECK(cond, fmt, ...)                                                                      \
     do {                                                                                           \
         if (unlikely(!(cond))) {                                                                   \
-            panic_at(__FILE__, __LINE__, "check failed: " #cond ": " __VA_ARGS__);                 \
+            panic_at(__FILE__, __LINE__, "check failed: %s: " fmt, #cond, ##__VA_ARGS__);          \
         }                                                                                          \
     } while (0)
 

@@ -9,7 +9,7 @@
 
 #include "vfs/vfs.h"
 
-#include <bsd/sys/tree.h>
+#include "base/tree.h"
 
 struct dentry {
     struct ref ref;

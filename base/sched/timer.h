@@ -8,7 +8,7 @@
 
 #include "base/base.h"
 
-#include <bsd/sys/tree.h>
+#include "base/tree.h"
 
 struct ktimer {
     RB_ENTRY(ktimer) link;          /* (timers) */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * clone(2), fork, vfork, clone3: a new task. Everything that can fail happens before the task is published; after
- * that it only remains to start its fiber.
+ * clone(2), fork, vfork, clone3: a new task. Everything that can fail happens before the task is
+ * published; after that it only remains to start its fiber.
  */
 #include "base/heap.h"
 #include "base/usermem.h"
@@ -75,7 +75,8 @@ static int copy_files(struct task *child, struct task *t, u64 flags)
     if (child->vfs.fdt == NULL) {
         return -ENOMEM;
     }
-    child->vfs.fs = (flags & CLONE_FS) != 0 ? fs_context_get(t->vfs.fs) : fs_context_copy(t->vfs.fs);
+    child->vfs.fs =
+        (flags & CLONE_FS) != 0 ? fs_context_get(t->vfs.fs) : fs_context_copy(t->vfs.fs);
     return child->vfs.fs == NULL ? -ENOMEM : 0;
 }
 
@@ -253,7 +254,8 @@ static bool over_process_limit(struct task *t)
     return count >= limit;
 }
 
-static int publish(struct task *child, struct task *t, const struct clone_args_k *args, const s32 *want_tid)
+static int publish(struct task *child, struct task *t, const struct clone_args_k *args,
+                   const s32 *want_tid)
 {
     struct thread_group *tg = child->tg;
     int err;
@@ -263,8 +265,10 @@ static int publish(struct task *child, struct task *t, const struct clone_args_k
         return -EAGAIN;
     }
     spin_lock(&t->tg->siglock);
-    /* A signal that came before the fork takes effect before it, so that a group kill misses nobody. */
-    err = t->tg->group_exit || (t->tg->exec_task != NULL && t->tg->exec_task != t) ? -ERESTARTNOINTR : 0;
+    /* A signal that came before the fork takes effect before it, so that a group kill misses
+     * nobody. */
+    err = t->tg->group_exit || (t->tg->exec_task != NULL && t->tg->exec_task != t) ? -ERESTARTNOINTR
+                                                                                   : 0;
     spin_unlock(&t->tg->siglock);
     if (err == 0) {
         err = task_publish(child, want_tid);
@@ -341,7 +345,8 @@ static struct task *copy_task(struct task *t, const struct clone_args_k *args, i
 
 static void wait_for_vfork(struct task *t, struct task *child)
 {
-    int err = waitq_wait_event(&child->vfork_wait, vfork_is_done(child), PARK_KILLABLE, CLOCK_NEVER);
+    int err =
+        waitq_wait_event(&child->vfork_wait, vfork_is_done(child), PARK_KILLABLE, CLOCK_NEVER);
 
     if (err != 0) {
         mutex_lock(&kernel->tasklist);

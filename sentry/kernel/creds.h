@@ -8,12 +8,14 @@
 /* Every capability that Linux 6.x knows. */
 #define CAP_ALL ((1ULL << 41) - 1)
 
-must_check struct cred *cred_new(u32 uid, u32 gid, const u32 *groups, u32 nr_groups, bool privileged); /* or NULL */
+must_check struct cred *cred_new(u32 uid, u32 gid, const u32 *groups, u32 nr_groups,
+                                 bool privileged); /* or NULL */
 
 /*
- * The credentials after executing `file`: set-user-ID, set-group-ID, capability transformation, securebits. *secure: AT_SECURE.
- * New reference or ERR_PTR.
+ * The credentials after executing `file`: set-user-ID, set-group-ID, capability transformation,
+ * securebits. *secure: AT_SECURE. New reference or ERR_PTR.
  */
-must_check const struct cred *cred_for_exec(const struct cred *old, struct file *file, bool *secure);
+must_check const struct cred *cred_for_exec(const struct cred *old, struct file *file,
+                                            bool *secure);
 
 #endif

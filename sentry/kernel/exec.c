@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * execve(2), execveat(2): load first, then, past the point of no return, become the new program: the other threads of the
- * process are killed, the caller takes the leader's id, and everything execve does not keep is dropped.
+ * execve(2), execveat(2): load first, then, past the point of no return, become the new program:
+ * the other threads of the process are killed, the caller takes the leader's id, and everything
+ * execve does not keep is dropped.
  */
 #include "base/heap.h"
 #include "sentry/kernel/creds.h"
@@ -41,7 +42,8 @@ static void take_leaders_tid(struct task *t)
     task_put(leader);
 }
 
-/* Kill the other threads and wait for them (Linux: de_thread). -EAGAIN: somebody else execs or exits. */
+/* Kill the other threads and wait for them (Linux: de_thread). -EAGAIN: somebody else execs or
+ * exits. */
 static int become_single(struct task *t)
 {
     struct thread_group *tg = t->tg;
@@ -53,7 +55,7 @@ static int become_single(struct task *t)
         return -EAGAIN;
     }
     tg->exec_task = t;
-    TAILQ_FOREACH(other, &tg->threads, tg_link) {
+    TAILQ_FOREACH (other, &tg->threads, tg_link) {
         if (other != t && (other->state == TASK_RUNNING || other->state == TASK_NEW)) {
             task_kick(other, true);
         }
@@ -154,7 +156,7 @@ static void reset_task(struct task *t, const struct exec_image *image)
     spin_lock(&t->vfs_lock);
     memcpy(t->comm, image->comm, sizeof(t->comm));
     spin_unlock(&t->vfs_lock);
-    t->altstack = (struct abi_stack){ .ss_flags = SS_DISABLE };
+    t->altstack = (struct abi_stack){.ss_flags = SS_DISABLE};
     t->clear_child_tid = 0;
     t->set_child_tid = 0;
     t->robust_list = 0;
@@ -222,10 +224,11 @@ static int load(struct task *t, struct file *file, const char *name, struct arg_
     return err;
 }
 
-/* The common part of the first program's start and of execve. Consumes nothing on error before the commit. */
+/* The common part of the first program's start and of execve. Consumes nothing on error before the
+ * commit. */
 long task_exec_file(struct task *t, struct file *file, const char *name, struct arg_block *args)
 {
-    struct exec_image image = { 0 };
+    struct exec_image image = {0};
     const struct cred *cred;
     int err = load(t, file, name, args, &image, &cred);
 

@@ -2,9 +2,10 @@
 /*
  * The end of a task (_exit(2), exit_group(2), wait(2) for what is left behind).
  *
- * task_exit runs on the task's own fiber: it gives up everything, then under the task list becomes a zombie. A thread
- * other than the leader is released at once; the group becomes a zombie when its last thread is gone, and is kept until
- * its parent waits (or does not want to know). The fiber's reference is put last.
+ * task_exit runs on the task's own fiber: it gives up everything, then under the task list becomes
+ * a zombie. A thread other than the leader is released at once; the group becomes a zombie when its
+ * last thread is gone, and is kept until its parent waits (or does not want to know). The fiber's
+ * reference is put last.
  */
 #include "base/usermem.h"
 #include "sentry/kernel/futex.h"
@@ -33,7 +34,8 @@ void vfork_finish(struct task *t)
     }
 }
 
-/* The thread's id word: cleared and woken so that pthread_join sees the end (set_tid_address(2)). */
+/* The thread's id word: cleared and woken so that pthread_join sees the end (set_tid_address(2)).
+ */
 static void clear_tid(struct task *t)
 {
     u32 zero = 0;
@@ -148,11 +150,12 @@ static void leave_session(struct thread_group *tg)
     }
 }
 
-/* SIGCHLD and wake-up; a parent that ignores SIGCHLD lets go of the zombie at once. tasklist held. */
+/* SIGCHLD and wake-up; a parent that ignores SIGCHLD lets go of the zombie at once. tasklist held.
+ */
 void tg_notify_parent(struct thread_group *tg)
 {
     struct thread_group *parent = tg->parent;
-    struct abi_siginfo info = { .si_signo = tg->exit_signal };
+    struct abi_siginfo info = {.si_signo = tg->exit_signal};
     const struct abi_sigaction *action;
     bool autoreap = false;
 
@@ -174,7 +177,8 @@ void tg_notify_parent(struct thread_group *tg)
         action = &parent->sighand->action[SIGCHLD - 1];
         autoreap = action->handler == SIG_IGNORE || (action->flags & SA_NOCLDWAIT) != 0;
     }
-    if (tg->exit_signal != 0 && !(autoreap && parent->sighand->action[SIGCHLD - 1].handler == SIG_IGNORE)) {
+    if (tg->exit_signal != 0 &&
+        !(autoreap && parent->sighand->action[SIGCHLD - 1].handler == SIG_IGNORE)) {
         (void)!signal_send_tg(parent, &info);
     }
     waitq_wake_all(&parent->child_wait);
@@ -223,7 +227,7 @@ static void forget_parent_task(struct task *t)
 {
     struct thread_group *child;
 
-    TAILQ_FOREACH(child, &t->tg->children, sibling) {
+    TAILQ_FOREACH (child, &t->tg->children, sibling) {
         if (child->parent_task == t) {
             child->parent_task = NULL;
         }

@@ -6,9 +6,11 @@
 #include "sentry/kernel/task.h"
 
 must_check int futex_boot(void);
-/* Wake up to `count` waiters on addr of t's address space; for clear_child_tid. Errors are ignored. */
+/* Wake up to `count` waiters on addr of t's address space; for clear_child_tid. Errors are ignored.
+ */
 void futex_wake_addr(struct task *t, uaddr addr, u32 count);
-/* The owner is exiting or execs: release what its robust list names (owner died), and its PI futexes. */
+/* The owner is exiting or execs: release what its robust list names (owner died), and its PI
+ * futexes. */
 void futex_exit_robust(struct task *t);
 
 #endif

@@ -6,9 +6,8 @@
 #include "sentry/kernel/task.h"
 
 #define SIGMASK_KILL_STOP (SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP))
-#define SIGMASK_STOP (SIG_BIT(SIGSTOP) | SIG_BIT(SIGTSTP) | SIG_BIT(SIGTTIN) | SIG_BIT(SIGTTOU))
-#define SIGMASK_IGNORED                                                                            \
-    (SIG_BIT(SIGCONT) | SIG_BIT(SIGCHLD) | SIG_BIT(SIGWINCH) | SIG_BIT(SIGURG))
+#define SIGMASK_STOP      (SIG_BIT(SIGSTOP) | SIG_BIT(SIGTSTP) | SIG_BIT(SIGTTIN) | SIG_BIT(SIGTTOU))
+#define SIGMASK_IGNORED   (SIG_BIT(SIGCONT) | SIG_BIT(SIGCHLD) | SIG_BIT(SIGWINCH) | SIG_BIT(SIGURG))
 #define SIGMASK_SYNCHRONOUS                                                                        \
     (SIG_BIT(SIGSEGV) | SIG_BIT(SIGBUS) | SIG_BIT(SIGILL) | SIG_BIT(SIGTRAP) | SIG_BIT(SIGFPE) |   \
      SIG_BIT(SIGSYS))
@@ -17,7 +16,7 @@
      SIG_BIT(SIGFPE) | SIG_BIT(SIGSEGV) | SIG_BIT(SIGXCPU) | SIG_BIT(SIGXFSZ) | SIG_BIT(SIGSYS))
 
 #define SIG_DEFAULT 0UL
-#define SIG_IGNORE 1UL
+#define SIG_IGNORE  1UL
 
 /* task.c */
 must_check struct thread_group *tg_new(void);
@@ -44,7 +43,7 @@ void stop_begin(struct task *t, int sig);    /* nothing held: a stop signal's de
 void stop_cancel(struct thread_group *tg);   /* siglock: SIGKILL ends any stop */
 void stop_continue(struct thread_group *tg); /* siglock: SIGCONT */
 void stop_notify_parent(struct thread_group *tg, int why); /* nothing held */
-void stop_thread_gone(struct task *t);       /* siglock: an exiting thread no longer counts */
+void stop_thread_gone(struct task *t); /* siglock: an exiting thread no longer counts */
 
 /* sigframe_x86_64.c: owner; 0, or -EFAULT (the stack is bad: SIGSEGV follows) */
 must_check int sigframe_push(struct task *t, const struct abi_siginfo *info,
@@ -76,7 +75,8 @@ void session_put(struct session *s);
 void tg_set_pgrp(struct thread_group *tg, struct process_group *pg);
 bool pgrp_is_orphaned(const struct process_group *pg, const struct thread_group *ignore);
 /* An exit or move may have orphaned groups that hold stopped jobs: SIGHUP, SIGCONT (POSIX). */
-/* tty.c glue: the session lost its leader; SIGHUP and SIGCONT to the foreground group. tasklist held. */
+/* tty.c glue: the session lost its leader; SIGHUP and SIGCONT to the foreground group. tasklist
+ * held. */
 void session_disassociate_tty(struct session *s);
 void pgrp_check_orphans(struct thread_group *tg, struct thread_group *parent);
 

@@ -5,7 +5,8 @@
 
 #include "sentry/kernel/task.h"
 
-/* Install a pidfd for tg (which may not be published yet) in t's table: the descriptor. *file is borrowed. */
+/* Install a pidfd for tg (which may not be published yet) in t's table: the descriptor. *file is
+ * borrowed. */
 must_check int pidfd_prepare(struct task *t, struct thread_group *tg, struct file **file);
 /* The group a pidfd names, counted, or NULL: not a pidfd. */
 must_check struct thread_group *pidfd_tg(struct file *f);

@@ -5,8 +5,8 @@
 
 #include "sentry/kernel/task.h"
 
-/* Before each entry to the guest: publish the CPU number and abort a critical section that was interrupted.
- * Cheap when nothing is registered. Owner. */
+/* Before each entry to the guest: publish the CPU number and abort a critical section that was
+ * interrupted. Cheap when nothing is registered. Owner. */
 void rseq_before_guest(struct task *t);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The task loop: run guest code, serve what it came back with, look at signals, again. One fiber a task.
+ * The task loop: run guest code, serve what it came back with, look at signals, again. One fiber a
+ * task.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -13,7 +14,7 @@
 /* Faults the sentry can cure are cured; the others become the signal Linux sends. */
 static void serve_fault(struct task *t, const struct pexit *ex)
 {
-    struct abi_siginfo info = { .si_signo = SIGSEGV, .si_code = SEGV_MAPERR };
+    struct abi_siginfo info = {.si_signo = SIGSEGV, .si_code = SEGV_MAPERR};
     struct mm_limits limits;
     int err;
 
@@ -43,7 +44,7 @@ static void serve_fault(struct task *t, const struct pexit *ex)
 
 static void serve_trap(struct task *t, const struct pexit *ex)
 {
-    struct abi_siginfo info = { .si_signo = ex->sig, .si_code = ex->code };
+    struct abi_siginfo info = {.si_signo = ex->sig, .si_code = ex->code};
 
     info.u.fault.addr = ex->addr;
     t->fault_addr = ex->addr;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Process groups and sessions (credentials(7), setpgid(2), setsid(2)). All under the task list. A group lives as long
- * as it has members (each counts it) or somebody else refers to it (a terminal's foreground).
+ * Process groups and sessions (credentials(7), setpgid(2), setsid(2)). All under the task list. A
+ * group lives as long as it has members (each counts it) or somebody else refers to it (a
+ * terminal's foreground).
  */
 #include "base/heap.h"
 #include "sentry/kernel/kernel_priv.h"
@@ -62,7 +63,7 @@ struct process_group *pgrp_find(s32 pgid)
 {
     struct process_group *pg;
 
-    TAILQ_FOREACH(pg, &kernel->pgrps, link) {
+    TAILQ_FOREACH (pg, &kernel->pgrps, link) {
         if (pg->pgid == pgid && !TAILQ_EMPTY(&pg->members)) {
             return pg;
         }
@@ -90,14 +91,14 @@ void tg_set_pgrp(struct thread_group *tg, struct process_group *pg)
 }
 
 /*
- * POSIX: a group is orphaned when no member has a parent in another group of the same session. `ignore` is a process
- * that is leaving.
+ * POSIX: a group is orphaned when no member has a parent in another group of the same session.
+ * `ignore` is a process that is leaving.
  */
 bool pgrp_is_orphaned(const struct process_group *pg, const struct thread_group *ignore)
 {
     const struct thread_group *tg;
 
-    TAILQ_FOREACH(tg, &pg->members, pg_link) {
+    TAILQ_FOREACH (tg, &pg->members, pg_link) {
         if (tg == ignore || tg->dead || tg->parent == NULL) {
             continue;
         }
@@ -113,7 +114,7 @@ static bool pgrp_has_stopped(const struct process_group *pg)
 {
     const struct thread_group *tg;
 
-    TAILQ_FOREACH(tg, &pg->members, pg_link) {
+    TAILQ_FOREACH (tg, &pg->members, pg_link) {
         if (tg->stopped) {
             return true;
         }
@@ -122,8 +123,8 @@ static bool pgrp_has_stopped(const struct process_group *pg)
 }
 
 /*
- * tg leaves `parent`'s side: if that orphans tg's group while it holds stopped jobs, they get SIGHUP and SIGCONT
- * (setpgid(2)). `leaving`: tg itself exits.
+ * tg leaves `parent`'s side: if that orphans tg's group while it holds stopped jobs, they get
+ * SIGHUP and SIGCONT (setpgid(2)). `leaving`: tg itself exits.
  */
 void pgrp_check_orphans(struct thread_group *tg, struct thread_group *parent)
 {

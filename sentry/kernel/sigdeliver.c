@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Delivery: what a task does about its signals before it goes back to the guest (signal(7); the order of
- * get_signal and handle_signal in Linux), and the fate of an interrupted system call.
+ * Delivery: what a task does about its signals before it goes back to the guest (signal(7); the
+ * order of get_signal and handle_signal in Linux), and the fate of an interrupted system call.
  *
  * Restart rules (signal(7) "Interruption of system calls"):
  *
@@ -11,7 +11,8 @@
  *   ERESTARTNOHAND          restart               EINTR                        EINTR
  *   ERESTART_RESTARTBLOCK   restart_syscall(2)    EINTR                        EINTR
  *
- * To restart is to move rip back over the two-byte instruction and put the call number back into rax.
+ * To restart is to move rip back over the two-byte instruction and put the call number back into
+ * rax.
  */
 #include "sentry/kernel/kernel_priv.h"
 
@@ -80,7 +81,7 @@ static void deliver_to_handler(struct task *t, const struct abi_siginfo *info,
 
     restart_with_handler(t, action);
     if (sigframe_push(t, info, action, saved) != 0) {
-        struct abi_siginfo segv = { .si_signo = SIGSEGV, .si_code = SI_KERNEL };
+        struct abi_siginfo segv = {.si_signo = SIGSEGV, .si_code = SI_KERNEL};
 
         if (info->si_signo == SIGSEGV) {
             spin_lock(&t->tg->siglock);
@@ -100,7 +101,8 @@ static void deliver_to_handler(struct task *t, const struct abi_siginfo *info,
 enum verdict { VERDICT_NONE, VERDICT_AGAIN, VERDICT_STOP, VERDICT_HANDLER, VERDICT_EXIT };
 
 /* Dequeue one signal and say what it means. siglock held. */
-static enum verdict signal_next(struct task *t, struct abi_siginfo *info, struct abi_sigaction *action)
+static enum verdict signal_next(struct task *t, struct abi_siginfo *info,
+                                struct abi_sigaction *action)
 {
     struct thread_group *tg = t->tg;
     int sig = signal_dequeue(t, ~t->blocked, info);

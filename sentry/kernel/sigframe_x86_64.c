@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Signal frames (x86-64): what a handler finds on its stack and what rt_sigreturn(2) takes back. The layout
- * is the kernel's (abi/sigframe.h):
+ * Signal frames (x86-64): what a handler finds on its stack and what rt_sigreturn(2) takes back.
+ * The layout is the kernel's (abi/sigframe.h):
  *
  *     high   | FP state: XSAVE image, then FP_XSTATE_MAGIC2 |  64-byte aligned
  *            | siginfo                                       |
  *            | ucontext                                      |
  *     rsp -> | return address (sa_restorer)                  |  rsp % 16 == 8
  *
- * The guest may write anything into a frame: sigframe_pop takes only flags a user may set, canonical segment
- * registers, and an FP image the platform accepts.
+ * The guest may write anything into a frame: sigframe_pop takes only flags a user may set,
+ * canonical segment registers, and an FP image the platform accepts.
  */
 #include "abi/sigframe.h"
 #include "base/heap.h"
@@ -49,11 +49,31 @@ static void context_save(struct task *t, struct abi_sigcontext *sc, u64 mask, u6
     const struct regs *r = task_regs(t);
 
     *sc = (struct abi_sigcontext){
-        .r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11, .r12 = r->r12, .r13 = r->r13,
-        .r14 = r->r14, .r15 = r->r15, .rdi = r->rdi, .rsi = r->rsi, .rbp = r->rbp, .rbx = r->rbx,
-        .rdx = r->rdx, .rax = r->rax, .rcx = r->rcx, .rsp = r->rsp, .rip = r->rip,
-        .eflags = r->eflags, .cs = REGS_USER_CS, .ss = REGS_USER_SS, .oldmask = mask,
-        .fpstate = fpstate, .err = t->fault_err, .trapno = t->fault_trapno, .cr2 = t->fault_addr,
+        .r8 = r->r8,
+        .r9 = r->r9,
+        .r10 = r->r10,
+        .r11 = r->r11,
+        .r12 = r->r12,
+        .r13 = r->r13,
+        .r14 = r->r14,
+        .r15 = r->r15,
+        .rdi = r->rdi,
+        .rsi = r->rsi,
+        .rbp = r->rbp,
+        .rbx = r->rbx,
+        .rdx = r->rdx,
+        .rax = r->rax,
+        .rcx = r->rcx,
+        .rsp = r->rsp,
+        .rip = r->rip,
+        .eflags = r->eflags,
+        .cs = REGS_USER_CS,
+        .ss = REGS_USER_SS,
+        .oldmask = mask,
+        .fpstate = fpstate,
+        .err = t->fault_err,
+        .trapno = t->fault_trapno,
+        .cr2 = t->fault_addr,
     };
 }
 
@@ -87,7 +107,7 @@ static int fp_push(struct task *t, u64 addr, size_t size)
 {
     u32 magic2 = ABI_FP_XSTATE_MAGIC2;
     u8 *buf = heap_alloc(size);
-    struct abi_fpx_sw sw = { .magic1 = ABI_FP_XSTATE_MAGIC1 };
+    struct abi_fpx_sw sw = {.magic1 = ABI_FP_XSTATE_MAGIC1};
     int err;
 
     if (buf == NULL) {
@@ -129,13 +149,13 @@ static int fp_pop(struct task *t, u64 addr)
     return err;
 }
 
-int sigframe_push(struct task *t, const struct abi_siginfo *info, const struct abi_sigaction *action,
-                  sigmask_t saved_mask)
+int sigframe_push(struct task *t, const struct abi_siginfo *info,
+                  const struct abi_sigaction *action, sigmask_t saved_mask)
 {
     size_t fp_size = platform->fp_size();
     u64 frame_size = sizeof(struct abi_rt_sigframe) + fp_size + 4;
     u64 top = frame_top(t, action, frame_size);
-    struct abi_rt_sigframe frame = { 0 };
+    struct abi_rt_sigframe frame = {0};
     struct regs *r = task_regs(t);
     u64 fp, sp;
 
@@ -144,8 +164,9 @@ int sigframe_push(struct task *t, const struct abi_siginfo *info, const struct a
     }
     fp = ALIGN_DOWN(top - fp_size - 4, 64UL);
     sp = ALIGN_DOWN(fp - sizeof(frame), 16UL) - 8;
-    frame.pretcode = (action->flags & ABI_SA_RESTORER) != 0 ? action->restorer
-                                                          : vdso_sigreturn(mm_layout(t->mm)->vdso);
+    frame.pretcode = (action->flags & ABI_SA_RESTORER) != 0
+                         ? action->restorer
+                         : vdso_sigreturn(mm_layout(t->mm)->vdso);
     frame.uc.uc_flags = ABI_UC_FP_XSTATE | ABI_UC_SIGCONTEXT_SS | ABI_UC_STRICT_RESTORE_SS;
     frame.uc.uc_stack = t->altstack;
     if (t->altstack.ss_size == 0) {
@@ -158,7 +179,7 @@ int sigframe_push(struct task *t, const struct abi_siginfo *info, const struct a
         return -EFAULT;
     }
     if ((t->altstack.ss_flags & (s32)SS_AUTODISARM_FLAG) != 0) {
-        t->altstack = (struct abi_stack){ .ss_flags = SS_DISABLE };
+        t->altstack = (struct abi_stack){.ss_flags = SS_DISABLE};
     }
     r->rsp = sp;
     r->rip = action->handler;

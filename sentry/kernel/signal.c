@@ -4,12 +4,12 @@
  * (signal(7), sigaction(2), kernel/signal.c of Linux for the order of things).
  *
  * Life of a signal: signal_send_* puts it into a thread's or a group's pending set (with a siginfo
- * in the queue if there is room) and kicks a thread that may take it; that thread, on its way back to
- * the guest, dequeues it in task_do_signals (sigdeliver.c) and dies, stops, or runs a handler.
+ * in the queue if there is room) and kicks a thread that may take it; that thread, on its way back
+ * to the guest, dequeues it in task_do_signals (sigdeliver.c) and dies, stops, or runs a handler.
  *
- * Locking: everything here is under tg->siglock, a spin lock, because timers send signals from where
- * nothing may park. Telling a parent about stops needs the task list and is therefore left to the
- * stopping or continued thread (tg->cld_notify).
+ * Locking: everything here is under tg->siglock, a spin lock, because timers send signals from
+ * where nothing may park. Telling a parent about stops needs the task list and is therefore left to
+ * the stopping or continued thread (tg->cld_notify).
  */
 #include "sentry/kernel/kernel_priv.h"
 
@@ -49,7 +49,8 @@ sigmask_t signal_pending_set(const struct task *t)
     return t->pending.set | t->tg->shared_pending.set;
 }
 
-/* Would the signal be thrown away? A blocked one is kept: the handler may change before it is unblocked. */
+/* Would the signal be thrown away? A blocked one is kept: the handler may change before it is
+ * unblocked. */
 bool signal_is_ignored(const struct task *t, int sig)
 {
     u64 handler = t->tg->sighand->action[sig - 1].handler;
@@ -99,7 +100,7 @@ void signal_begin_group_exit(struct thread_group *tg, int status)
     tg->group_exit = true;
     tg->exit_code = status;
     stop_cancel(tg);
-    TAILQ_FOREACH(t, &tg->threads, tg_link) {
+    TAILQ_FOREACH (t, &tg->threads, tg_link) {
         if (t->state == TASK_RUNNING || t->state == TASK_NEW) {
             task_kick(t, true);
         }
@@ -128,7 +129,7 @@ static void signal_complete(struct task *target, struct thread_group *tg, int si
     if (target != NULL && thread_wants(target, sig)) {
         t = target;
     } else if (shared) {
-        TAILQ_FOREACH(t, &tg->threads, tg_link) {
+        TAILQ_FOREACH (t, &tg->threads, tg_link) {
             if (thread_wants(t, sig)) {
                 break;
             }
@@ -137,7 +138,8 @@ static void signal_complete(struct task *target, struct thread_group *tg, int si
     if (t == NULL) {
         return;
     }
-    fatal = action->handler == SIG_DEFAULT && (SIG_BIT(sig) & (SIGMASK_IGNORED | SIGMASK_STOP)) == 0;
+    fatal =
+        action->handler == SIG_DEFAULT && (SIG_BIT(sig) & (SIGMASK_IGNORED | SIGMASK_STOP)) == 0;
     if (sig == SIGKILL || (fatal && (t->blocked & SIG_BIT(sig)) == 0 &&
                            (SIG_BIT(sig) & SIGMASK_CORE) == 0 && t->ptrace == NULL)) {
         signal_begin_group_exit(tg, sig);
@@ -161,7 +163,7 @@ static void signal_prepare(struct thread_group *tg, int sig)
         return;
     }
     sigpending_flush(tg, &tg->shared_pending, flush);
-    TAILQ_FOREACH(t, &tg->threads, tg_link) {
+    TAILQ_FOREACH (t, &tg->threads, tg_link) {
         sigpending_flush(tg, &t->pending, flush);
     }
     if (sig == SIGCONT) {
@@ -169,8 +171,10 @@ static void signal_prepare(struct thread_group *tg, int sig)
     }
 }
 
-/* Real-time signals queue every instance; without room only kernel-made and kill(2) ones are kept. */
-static int signal_queue(struct thread_group *tg, struct sigpending *p, const struct abi_siginfo *info)
+/* Real-time signals queue every instance; without room only kernel-made and kill(2) ones are kept.
+ */
+static int signal_queue(struct thread_group *tg, struct sigpending *p,
+                        const struct abi_siginfo *info)
 {
     int sig = info->si_signo;
     u64 limit = tg->rlimits[RLIMIT_SIGPENDING].rlim_cur;
@@ -196,7 +200,8 @@ static int signal_queue(struct thread_group *tg, struct sigpending *p, const str
     return 0;
 }
 
-static int signal_send_locked(struct thread_group *tg, struct task *t, const struct abi_siginfo *info)
+static int signal_send_locked(struct thread_group *tg, struct task *t,
+                              const struct abi_siginfo *info)
 {
     int sig = info->si_signo;
     struct task *first = t != NULL ? t : TAILQ_FIRST(&tg->threads);
@@ -234,7 +239,7 @@ int signal_send_task(struct task *t, const struct abi_siginfo *info)
 
 void signal_kernel_tg(struct thread_group *tg, int sig)
 {
-    struct abi_siginfo info = { .si_signo = sig, .si_code = SI_KERNEL };
+    struct abi_siginfo info = {.si_signo = sig, .si_code = SI_KERNEL};
 
     (void)!signal_send_tg(tg, &info);
 }
@@ -243,7 +248,7 @@ void signal_kernel_pgrp(struct process_group *pg, int sig)
 {
     struct thread_group *tg;
 
-    TAILQ_FOREACH(tg, &pg->members, pg_link) {
+    TAILQ_FOREACH (tg, &pg->members, pg_link) {
         signal_kernel_tg(tg, sig);
     }
 }
@@ -274,7 +279,7 @@ static void sigpending_take(struct thread_group *tg, struct sigpending *p, int s
     struct sigqueue *q, *found = NULL;
     bool more = false;
 
-    TAILQ_FOREACH(q, &p->queue, link) {
+    TAILQ_FOREACH (q, &p->queue, link) {
         if (q->info.si_signo == sig) {
             if (found != NULL) {
                 more = true;
@@ -333,7 +338,7 @@ void signal_retarget_shared(struct task *t, sigmask_t which)
     if (left == 0) {
         return;
     }
-    TAILQ_FOREACH(other, &tg->threads, tg_link) {
+    TAILQ_FOREACH (other, &tg->threads, tg_link) {
         if (other != t && other->state == TASK_RUNNING && (left & ~other->blocked) != 0) {
             task_kick(other, false);
             left &= other->blocked;

@@ -2,11 +2,11 @@
 /*
  * Job control stops (signal(7), kernel/signal.c do_signal_stop).
  *
- * A stop: one thread dequeues a stop signal and sets stop_wanted for every live thread; each joins on
- * its way to the guest (stop_join) and the last one to join completes the stop: tg->stopped, and the
- * parent is told. SIGCONT or SIGKILL clears stop_wanted and wakes them; a completed stop that SIGCONT
- * ended is reported as continued. The report is left to the thread that runs next (tg->cld_notify),
- * because the sender of SIGCONT may hold locks above the task list.
+ * A stop: one thread dequeues a stop signal and sets stop_wanted for every live thread; each joins
+ * on its way to the guest (stop_join) and the last one to join completes the stop: tg->stopped, and
+ * the parent is told. SIGCONT or SIGKILL clears stop_wanted and wakes them; a completed stop that
+ * SIGCONT ended is reported as continued. The report is left to the thread that runs next
+ * (tg->cld_notify), because the sender of SIGCONT may hold locks above the task list.
  *
  *   state           stop_sig  stop_wanted (threads)  stopped   left by
  *   running         0         none                   false     a stop signal
@@ -22,7 +22,7 @@ static void stop_clear(struct thread_group *tg)
     tg->stop_sig = 0;
     tg->stop_pending = 0;
     tg->stopped = false;
-    TAILQ_FOREACH(t, &tg->threads, tg_link) {
+    TAILQ_FOREACH (t, &tg->threads, tg_link) {
         t->stop_wanted = false;
         t->stopped = false;
     }
@@ -45,7 +45,7 @@ void stop_continue(struct thread_group *tg)
     }
     tg->cld_notify = tg->stopped ? CLD_CONTINUED : CLD_STOPPED;
     stop_clear(tg);
-    TAILQ_FOREACH(t, &tg->threads, tg_link) {
+    TAILQ_FOREACH (t, &tg->threads, tg_link) {
         if (t->state == TASK_RUNNING) {
             task_kick(t, false);
             break;
@@ -56,7 +56,7 @@ void stop_continue(struct thread_group *tg)
 /* Tell the parent (SIGCHLD unless SA_NOCLDSTOP) and let its wait4 look. */
 void stop_notify_parent(struct thread_group *tg, int why)
 {
-    struct abi_siginfo info = { .si_signo = SIGCHLD, .si_code = why };
+    struct abi_siginfo info = {.si_signo = SIGCHLD, .si_code = why};
     struct thread_group *parent;
 
     MUTEX_GUARD(&kernel->tasklist);
@@ -146,7 +146,8 @@ void stop_join(struct task *t)
     stop_sleep(t);
 }
 
-/* The default action of SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU. The last three do nothing in an orphaned group. */
+/* The default action of SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU. The last three do nothing in an
+ * orphaned group. */
 void stop_begin(struct task *t, int sig)
 {
     struct thread_group *tg = t->tg;
@@ -163,11 +164,11 @@ void stop_begin(struct task *t, int sig)
     }
     spin_lock(&tg->siglock);
     /* A SIGCONT or SIGKILL that came since the dequeue wins. */
-    if (!tg->group_exit && tg->exec_task == NULL && (tg->shared_pending.set & SIG_BIT(SIGCONT)) == 0 &&
-        tg->stop_sig == 0) {
+    if (!tg->group_exit && tg->exec_task == NULL &&
+        (tg->shared_pending.set & SIG_BIT(SIGCONT)) == 0 && tg->stop_sig == 0) {
         tg->stop_sig = sig;
         tg->stop_pending = 0;
-        TAILQ_FOREACH(other, &tg->threads, tg_link) {
+        TAILQ_FOREACH (other, &tg->threads, tg_link) {
             if (other->state == TASK_RUNNING || other->state == TASK_NEW) {
                 other->stop_wanted = true;
                 other->stopped = false;

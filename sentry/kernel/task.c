@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tasks and thread groups as objects: creation, look-up, references, limits. What happens in their lives is in
- * clone.c, exec.c, exit.c, wait.c, run.c.
+ * Tasks and thread groups as objects: creation, look-up, references, limits. What happens in their
+ * lives is in clone.c, exec.c, exit.c, wait.c, run.c.
  *
- * A task is reachable by its tid from task_publish to task_unpublish (both under tasklist); references keep the
- * memory only. The running fiber owns one reference, the pid table another.
+ * A task is reachable by its tid from task_publish to task_unpublish (both under tasklist);
+ * references keep the memory only. The running fiber owns one reference, the pid table another.
  */
 #include "base/clock.h"
 #include "base/heap.h"
@@ -129,8 +129,8 @@ void task_put(struct task *t)
 }
 
 /*
- * Give t a tid (want_tid: exactly that one) and link it into its group and, if it is the first thread, the group into
- * its parent and process group (already set in tg). -EAGAIN when full.
+ * Give t a tid (want_tid: exactly that one) and link it into its group and, if it is the first
+ * thread, the group into its parent and process group (already set in tg). -EAGAIN when full.
  */
 int task_publish(struct task *t, const s32 *want_tid)
 {

@@ -53,7 +53,7 @@ struct sigqueue {
 };
 
 struct sigpending {
-    sigmask_t set;                            /* (s) */
+    sigmask_t set;                         /* (s) */
     TAILQ_HEAD(sigqueues, sigqueue) queue; /* (s) */
 };
 
@@ -70,7 +70,7 @@ struct process_group {
     s32 pgid;                                     /* (c) */
     struct session *session;                      /* (c) counted */
     TAILQ_HEAD(pg_members, thread_group) members; /* (t) */
-    TAILQ_ENTRY(process_group) link; /* (t) all groups */
+    TAILQ_ENTRY(process_group) link;              /* (t) all groups */
 };
 
 struct session {
@@ -100,7 +100,7 @@ struct thread_group {
     TAILQ_ENTRY(thread_group) pg_link; /* (t) */
 
     struct spinlock siglock; /* short sections only: timers send from contexts that cannot park */
-    struct sighand *sighand;          /* (s) counted */
+    struct sighand *sighand; /* (s) counted */
     struct sigpending shared_pending; /* (s) */
     u32 nr_sigqueued;                 /* (a) */
     bool group_exit;                  /* (s) exit_group or fatal signal under way */
@@ -128,8 +128,8 @@ struct thread_group {
     struct itimer_set *timers;    /* (c) timer.c: itimers and POSIX timers, made on first use */
     u64 dead_utime, dead_stime;   /* (t) ns of threads that are gone */
     u64 child_utime, child_stime; /* (t) ns of reaped children */
-    u64 maxrss;                      /* (t) bytes, at exit or exec */
-    u32 exit_uid;                    /* (t) for SIGCHLD */
+    u64 maxrss;                   /* (t) bytes, at exit or exec */
+    u32 exit_uid;                 /* (t) for SIGCHLD */
     u64 child_maxrss;             /* (t) */
     u64 start_time;               /* (c) boottime ns */
     u64 nr_syscalls;              /* (a) */
@@ -165,20 +165,20 @@ struct task {
     struct vfs_ctx vfs;       /* (o) cred, fs, fdt, mnt_ns: the task's own counted references */
     struct spinlock vfs_lock; /* taken to change vfs.*; others read through task_*_get */
 
-    sigmask_t blocked;               /* (s) writes by owner only */
-    sigmask_t saved_blocked;         /* (o) restored after sigsuspend & co. when restore_blocked */
+    sigmask_t blocked;            /* (s) writes by owner only */
+    sigmask_t saved_blocked;      /* (o) restored after sigsuspend & co. when restore_blocked */
     bool restore_blocked;         /* (o) */
     struct sigpending pending;    /* (s) */
     _Atomic bool sigpending_hint; /* (a) something may be deliverable; set under siglock */
     struct abi_stack altstack;    /* (o) */
-    sigmask_t sigwait;               /* (s) rt_sigtimedwait is waiting for these */
+    sigmask_t sigwait;            /* (s) rt_sigtimedwait is waiting for these */
     bool stop_wanted;             /* (s) must join the group stop */
     bool stopped;                 /* (s) has joined it */
     int pdeath_signal;            /* (o) */
 
-    struct restart_block restart; /* (o) */
+    struct restart_block restart;            /* (o) */
     u64 fault_addr, fault_err, fault_trapno; /* (o) of the last fault, for the signal frame */
-    long syscall_nr;              /* (o) -1 outside a call */
+    long syscall_nr;                         /* (o) -1 outside a call */
 
     uaddr set_child_tid, clear_child_tid; /* (o) */
     uaddr robust_list;                    /* (o) */
@@ -207,15 +207,15 @@ struct task {
 /* ---- the kernel: the root object ---- */
 
 struct kernel {
-    struct mutex tasklist;     /* LOCK_TASKLIST */
-    struct idr pids;           /* (t) tid -> struct task; tgids and pgids, sids share the numbers */
-    u32 next_low_pid;              /* (t) where the pid search begins (300 after a wrap, as Linux) */
-    u32 nr_tasks, max_tasks;   /* (t) */
+    struct mutex tasklist;   /* LOCK_TASKLIST */
+    struct idr pids;         /* (t) tid -> struct task; tgids and pgids, sids share the numbers */
+    u32 next_low_pid;        /* (t) where the pid search begins (300 after a wrap, as Linux) */
+    u32 nr_tasks, max_tasks; /* (t) */
     TAILQ_HEAD(pgrps, process_group) pgrps; /* (t) */
-    struct thread_group *first;    /* (c) counted: the sandbox's command */
-    struct thread_group *init; /* (t) counted */
-    u64 boot_time_mono, boot_time_real; /* (c) ns */
-    u32 nr_cpus;                        /* (c) */
+    struct thread_group *first;             /* (c) counted: the sandbox's command */
+    struct thread_group *init;              /* (t) counted */
+    u64 boot_time_mono, boot_time_real;     /* (c) ns */
+    u32 nr_cpus;                            /* (c) */
     char domainname[65];
     _Atomic u64 total_forks, ctxt_switches;
 };

@@ -10,7 +10,8 @@ void itimer_set_free(struct itimer_set *set);
 /* exec and exit: POSIX timers are deleted; itimers survive exec only. */
 void timers_exec(struct thread_group *tg);
 void timers_exit(struct thread_group *tg);
-/* run.c, after CPU time was added: CPU-time timers and RLIMIT_CPU may be due. Cheap when none is armed. */
+/* run.c, after CPU time was added: CPU-time timers and RLIMIT_CPU may be due. Cheap when none is
+ * armed. */
 void timers_cpu_tick(struct task *t);
 /* CPU time in ns: of a thread; of a group (live and dead threads). */
 u64 task_cpu_time(const struct task *t);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wait4(2), waitid(2): look for a child that fits, take what it has to report, else sleep on the group's child_wait. The
- * search and the taking happen under the task list in one go, so two waiters never get the same zombie.
+ * wait4(2), waitid(2): look for a child that fits, take what it has to report, else sleep on the
+ * group's child_wait. The search and the taking happen under the task list in one go, so two
+ * waiters never get the same zombie.
  */
 #include "sentry/kernel/wait.h"
 
@@ -10,7 +11,8 @@
 #include <linux/wait.h>
 
 /* Is this child one the request asks for? tasklist held. */
-static bool eligible(const struct task *t, const struct wait_request *req, const struct thread_group *child)
+static bool eligible(const struct task *t, const struct wait_request *req,
+                     const struct thread_group *child)
 {
     bool clone_child = child->exit_signal != SIGCHLD;
 
@@ -38,7 +40,8 @@ static void fill(struct wait_result *out, const struct thread_group *child, int 
 }
 
 /* Something to report? Takes it unless WNOWAIT. tasklist held. */
-static bool take(struct thread_group *child, const struct wait_request *req, struct wait_result *out)
+static bool take(struct thread_group *child, const struct wait_request *req,
+                 struct wait_result *out)
 {
     bool keep = (req->options & WNOWAIT) != 0;
 
@@ -46,13 +49,15 @@ static bool take(struct thread_group *child, const struct wait_request *req, str
         if ((req->options & WEXITED) == 0) {
             return false;
         }
-        fill(out, child, (child->exit_code & 0x7f) != 0 ? CLD_KILLED : CLD_EXITED, child->exit_code);
+        fill(out, child, (child->exit_code & 0x7f) != 0 ? CLD_KILLED : CLD_EXITED,
+             child->exit_code);
         if (!keep) {
             tg_release(child);
         }
         return true;
     }
-    if ((req->options & WSTOPPED) != 0 && (child->wait_flags & TG_WAIT_STOPPED) != 0 && child->stopped) {
+    if ((req->options & WSTOPPED) != 0 && (child->wait_flags & TG_WAIT_STOPPED) != 0 &&
+        child->stopped) {
         fill(out, child, CLD_STOPPED, child->exit_code);
         if (!keep) {
             child->wait_flags &= ~TG_WAIT_STOPPED;

@@ -14,10 +14,10 @@ struct wait_request {
 };
 
 struct wait_result {
-    s32 pid;    /* 0: WNOHANG and nothing yet */
+    s32 pid; /* 0: WNOHANG and nothing yet */
     u32 uid;
-    int status; /* as of wait(2) */
-    int code;   /* CLD_* */
+    int status;               /* as of wait(2) */
+    int code;                 /* CLD_* */
     u64 utime, stime, maxrss; /* ns, ns, bytes: of the child and what it waited for */
 };
 

@@ -24,7 +24,7 @@
 #include "base/sched/lock.h"
 #include "platform/platform.h"
 
-#include <bsd/sys/tree.h>
+#include "base/tree.h"
 #include <sys/resource.h>
 
 struct file;
