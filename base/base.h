@@ -47,18 +47,17 @@ typedef u64 uaddr;
 #define IS_ALIGNED(x, a)                (((x) & ((__typeof__(x))(a)-1)) == 0)
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-#define min(a, b)                                                                                  \
+/* The names are unique, so that min(min(a, b), c) shadows nothing. */
+#define CONCAT2(a, b) a##b
+#define CONCAT(a, b)  CONCAT2(a, b)
+#define PICK(a, op, b, n)                                                                          \
     ({                                                                                             \
-        __typeof__(a) min_a = (a);                                                                 \
-        __typeof__(b) min_b = (b);                                                                 \
-        min_a < min_b ? min_a : min_b;                                                             \
+        __typeof__(a) CONCAT(pick_a, n) = (a);                                                     \
+        __typeof__(b) CONCAT(pick_b, n) = (b);                                                     \
+        CONCAT(pick_a, n) op CONCAT(pick_b, n) ? CONCAT(pick_a, n) : CONCAT(pick_b, n);            \
     })
-#define max(a, b)                                                                                  \
-    ({                                                                                             \
-        __typeof__(a) max_a = (a);                                                                 \
-        __typeof__(b) max_b = (b);                                                                 \
-        max_a > max_b ? max_a : max_b;                                                             \
-    })
+#define min(a, b) PICK(a, <, b, __COUNTER__)
+#define max(a, b) PICK(a, >, b, __COUNTER__)
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

@@ -11,9 +11,9 @@
  * changed its own tables, and mm drops the frames it holds in that range; the next touch asks
  * again.
  *
- * Locking: LOCK_MAPPING protects the list; mm's callbacks take LOCK_MM_PMA only through the
- * documented order, so mappable_invalidate must be called with no lock ranked at or above LOCK_MM
- * held.
+ * Locking: LOCK_MAPPING protects the list and is held while callbacks run; mm's callbacks take
+ * LOCK_MM_PMA inside it. mappable_invalidate must be called with no lock ranked at or above
+ * LOCK_MM held. get_extent runs under LOCK_MM_PMA.
  */
 #ifndef PAVISE_VFS_MAPPABLE_H
 #define PAVISE_VFS_MAPPABLE_H

@@ -33,8 +33,8 @@ enum lock_rank {
     LOCK_EPOLL_GRAPH,    /* adding nested epolls */
     LOCK_EPOLL,          /* an epoll's interest list */
     LOCK_MM,             /* an address space's VMAs */
+    LOCK_MAPPING,        /* a file's list of mappings; held while it invalidates frames */
     LOCK_MM_PMA,         /* an address space's frames */
-    LOCK_MAPPING,        /* a file's list of mappings */
     LOCK_TMPFS_PAGES,    /* a tmpfs inode's frames */
     LOCK_FUTEX,          /* a futex hash bucket; two by address */
     LOCK_FDTABLE,        /* a descriptor table's writers */

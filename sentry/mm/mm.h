@@ -24,7 +24,6 @@
 #include "base/sched/lock.h"
 #include "platform/platform.h"
 
-#include "base/tree.h"
 #include <sys/resource.h>
 
 struct file;
@@ -54,6 +53,8 @@ struct mm_layout {
 must_check struct mm *mm_new(void); /* ERR_PTR; empty, layout randomised */
 must_check struct mm *
 mm_fork(struct mm *mm); /* ERR_PTR; copy on write; DONTFORK, WIPEONFORK honoured */
+/* For the loader, before the first mapping: where mmap goes, given RLIMIT_STACK. */
+void mm_place(struct mm *mm, u64 stack_limit, bool randomise);
 struct mm *mm_get(struct mm *mm);
 void mm_put(struct mm *mm);
 /* False when the address space is already being torn down (for /proc and process_vm_readv). */
@@ -72,6 +73,7 @@ struct mmap_args {
     u64 off;           /* bytes, page-aligned */
     const char *name;  /* shown in maps ("[vdso]", "[stack]") or NULL; static storage */
     const struct mm_limits *limits; /* NULL: unlimited (loader) */
+    bool special;                   /* the vDSO and its data: never merged, moved whole only */
 };
 must_check s64 mm_map(struct mm *mm, const struct mmap_args *args); /* the address or -errno */
 must_check int mm_unmap(struct mm *mm, uaddr addr, u64 len);

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The host's page tables as a cache of VMA protection over PMAs: changes are gathered in a batch
+ * and applied in order by one call of the platform for each guest-visible operation. Neighbouring
+ * changes that fit merge, so that the host needs few mappings and few calls.
+ */
+#include "base/log.h"
+#include "sentry/mm/mm_priv.h"
+
+/* What the host may let the guest do with p's pages in v. */
+u32 host_prot(const struct vma *v, const struct pma *p)
+{
+    u32 prot = v->prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
+
+    if (prot == 0) {
+        return PROT_NONE;
+    }
+    if (p->need_cow || !p->writable) {
+        prot &= ~(u32)PROT_WRITE;
+    }
+    return prot | PROT_READ; /* x86 cannot map write-only or (without PKU) execute-only */
+}
+
+/* Hand the batch over. The first error is kept for host_flush. */
+static void batch_apply(struct mm *mm)
+{
+    int err;
+
+    if (mm->nr_ops == 0) {
+        return;
+    }
+    err = platform->aspace_apply(mm->aspace, mm->ops, mm->nr_ops);
+    mm->nr_ops = 0;
+    if (err != 0 && mm->host_err == 0) {
+        mm->host_err = err;
+    }
+}
+
+/* Can `op` be appended to `last`? If so, it was. */
+static bool op_merge(struct map_op *last, const struct map_op *op)
+{
+    if (last->kind == MAP_OP_UNMAP && op->kind == MAP_OP_MAP && op->addr <= last->addr &&
+        last->addr + last->len <= op->addr + op->len) {
+        *last = *op; /* mapping over it unmaps */
+        return true;
+    }
+    if (last->kind != op->kind || last->addr + last->len != op->addr || last->prot != op->prot) {
+        return false;
+    }
+    if (op->kind == MAP_OP_MAP &&
+        (last->fd != op->fd || last->offset + last->len != op->offset ||
+         last->populate != op->populate || last->private_ro != op->private_ro)) {
+        return false;
+    }
+    last->len += op->len;
+    return true;
+}
+
+void host_add(struct mm *mm, const struct map_op *op)
+{
+    ASSERT_HELD(&mm->pma_lock);
+    if (mm->ops == NULL) {
+        mm->ops = heap_alloc(BATCH_OPS * sizeof(*mm->ops));
+        if (mm->ops == NULL) {
+            mm->host_err = -ENOMEM;
+            return;
+        }
+    }
+    if (mm->nr_ops > 0 && op_merge(&mm->ops[mm->nr_ops - 1], op)) {
+        return;
+    }
+    if (mm->nr_ops == BATCH_OPS) {
+        batch_apply(mm);
+    }
+    mm->ops[mm->nr_ops++] = *op;
+}
+
+void host_unmap(struct mm *mm, uaddr start, uaddr end)
+{
+    const struct map_op op = {.kind = MAP_OP_UNMAP, .addr = start, .len = end - start, .fd = -1};
+
+    host_add(mm, &op);
+}
+
+/* One PMA's part in one VMA. */
+static void sync_piece(struct vma *v, struct pma *p, uaddr s, uaddr e, bool remap, bool populate)
+{
+    struct map_op op = {.addr = s, .len = e - s, .prot = host_prot(v, p), .fd = -1};
+
+    if (remap) {
+        op.kind = MAP_OP_MAP;
+        op.fd = p->fd >= 0 ? p->fd : memfile_fd(memfile);
+        op.offset = p->off + (s - p->start);
+        op.populate = populate && op.prot != PROT_NONE;
+        op.private_ro = p->fd >= 0 && vma_is_private(v);
+    } else {
+        op.kind = MAP_OP_PROTECT;
+    }
+    host_add(v->mm, &op);
+}
+
+void host_protect_cow(struct mm *mm, const struct vma *v, const struct pma *p)
+{
+    uaddr s = max(v->start, p->start), e = min(v->end, p->end);
+    const struct map_op op = {
+        .kind = MAP_OP_PROTECT, .addr = s, .len = e - s, .prot = host_prot(v, p), .fd = -1};
+
+    if ((v->prot & PROT_WRITE) != 0) { /* else it had none */
+        host_add(mm, &op);
+    }
+}
+
+void host_sync(struct mm *mm, uaddr start, uaddr end, bool remap, bool populate)
+{
+    struct pma *p, *last = NULL;
+    struct vma *v;
+
+    for (p = pma_find(mm, start); p != NULL && p->start < end; p = pma_next(p)) {
+        bool map = remap || !p->mapped;
+        uaddr from = p->mapped ? max(p->start, start) : p->start;
+        uaddr to = p->mapped ? min(p->end, end) : p->end;
+
+        for (v = vma_find(mm, from); v != NULL && v->start < to; v = vma_next(v)) {
+            sync_piece(v, p, max(v->start, from), min(v->end, to), map, populate);
+        }
+        p->mapped = true;
+        p = last = pma_merge_left(mm, p);
+    }
+    if (last != NULL && (p = pma_next(last)) != NULL) {
+        (void)pma_merge_left(mm, p);
+    }
+}
+
+int host_flush(struct mm *mm)
+{
+    int err;
+
+    batch_apply(mm);
+    err = mm->host_err;
+    mm->host_err = 0;
+    if (err == 0) {
+        pma_reap(mm);
+    } else {
+        log_warn(LOG_MM, "the host refused a change of mappings: %d", err);
+    }
+    return err;
+}
