@@ -59,16 +59,6 @@ long host_tgkill(pid_t tgid, pid_t tid, int sig)
     return call6(SYS_tgkill, (u64)tgid, (u64)tid, (u64)sig, 0, 0, 0);
 }
 
-pid_t host_getpid(void)
-{
-    return (pid_t)call6(SYS_getpid, 0, 0, 0, 0, 0, 0);
-}
-
-pid_t host_gettid(void)
-{
-    return (pid_t)call6(SYS_gettid, 0, 0, 0, 0, 0, 0);
-}
-
 pid_t host_getppid(void)
 {
     return (pid_t)call6(SYS_getppid, 0, 0, 0, 0, 0, 0);
@@ -92,26 +82,6 @@ long host_sched_setaffinity(pid_t tid, size_t size, const void *mask)
 long host_sched_getaffinity(pid_t tid, size_t size, void *mask)
 {
     return call6(SYS_sched_getaffinity, (u64)tid, size, (u64)mask, 0, 0, 0);
-}
-
-long host_memfd_create(const char *name, unsigned flags)
-{
-    return call6(SYS_memfd_create, (u64)name, flags, 0, 0, 0, 0);
-}
-
-long host_ftruncate(int fd, u64 size)
-{
-    return call6(SYS_ftruncate, (u64)fd, size, 0, 0, 0, 0);
-}
-
-long host_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
-{
-    return call6(SYS_mmap, addr, len, (u64)prot, (u64)flags, (u64)(s64)fd, off);
-}
-
-long host_munmap(u64 addr, u64 len)
-{
-    return call6(SYS_munmap, addr, len, 0, 0, 0, 0);
 }
 
 long host_mremap(u64 old, u64 old_len, u64 new_len, int flags, u64 to)

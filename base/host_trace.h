@@ -8,7 +8,6 @@
 
 #include "base/base.h"
 
-struct iovec;
 struct itimerspec;
 struct sigevent;
 
@@ -25,19 +24,12 @@ must_check long host_wait4_unless(int *status, const _Atomic u32 *stop);
 u64 host_wait4_fixup(u64 rip);
 must_check long host_kill(pid_t pid, int sig);
 must_check long host_tgkill(pid_t tgid, pid_t tid, int sig);
-pid_t host_getpid(void);
-pid_t host_gettid(void);
 pid_t host_getppid(void);
 must_check long host_timer_create(int clock, struct sigevent *ev, int *id);
 must_check long host_timer_settime(int id, int flags, const struct itimerspec *value);
 must_check long host_sched_setaffinity(pid_t tid, size_t size, const void *mask);
 must_check long host_sched_getaffinity(pid_t tid, size_t size, void *mask);
-must_check long host_memfd_create(const char *name, unsigned flags);
-must_check long host_ftruncate(int fd, u64 size);
 
-/* Address space calls, as the kernel takes them. mmap returns the address or -errno. */
-must_check long host_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off);
-must_check long host_munmap(u64 addr, u64 len);
 must_check long host_mremap(u64 old, u64 old_len, u64 new_len, int flags, u64 to);
 
 /* For the zygote on its way out of the sentry. */

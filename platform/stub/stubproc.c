@@ -53,13 +53,14 @@ static struct {
     int ctl_fd;             /* (c) */
     int blob_fd;            /* (c) */
     struct stub_ctl *pages; /* (c) the sentry's window on the control memfd, CTL_PAGES long */
-    struct stub zygote;     /* its lock also guards used, next and the births */
-    u64 *used;              /* (zygote.lock) bitmap of control pages */
-    u32 next;               /* (zygote.lock) where to look for a free one */
+    struct stub zygote;     /* its lock serialises births */
+    struct spinlock lock;   /* guards used and next */
+    u64 *used;              /* (lock) bitmap of control pages */
+    u32 next;               /* (lock) where to look for a free one */
     pid_t sentry;           /* (c) */
     bool spin;              /* (a) */
     void (*stalled)(struct stub *s);
-} stubs = {.ctl_fd = -1, .blob_fd = -1};
+} stubs = {.ctl_fd = -1, .blob_fd = -1, .lock = SPINLOCK_INIT};
 
 /* Control pages are 4 KiB apart; the struct is smaller. */
 static struct stub_ctl *ctl_page(u32 slot)
@@ -69,6 +70,7 @@ static struct stub_ctl *ctl_page(u32 slot)
 
 static int slot_alloc(void)
 {
+    SPIN_GUARD(&stubs.lock);
     for (u32 i = 0; i < CTL_PAGES; i++) {
         u32 slot = (stubs.next + i) % CTL_PAGES;
 
@@ -83,6 +85,7 @@ static int slot_alloc(void)
 
 static void slot_free(u32 slot)
 {
+    SPIN_GUARD(&stubs.lock);
     stubs.used[slot / 64] &= ~(1UL << (slot % 64));
     if (slot < stubs.next) {
         stubs.next = slot;
@@ -321,8 +324,12 @@ void stub_kill(struct stub *s)
 
 void stub_fini(struct stub *s)
 {
-    MUTEX_GUARD(&stubs.zygote.lock);
     slot_free(s->slot);
+}
+
+void stub_zygote_died(void)
+{
+    atomic_store(&stubs.zygote.dead, true);
 }
 
 pid_t stub_zygote_pid(void)
@@ -366,41 +373,41 @@ static int write_blob(void)
 {
     size_t text = (size_t)(stub_blob_end - stub_blob_start);
     char *blob;
-    long map;
+    void *map;
 
     CHECK(text <= PAGE_SIZE, "stub text of %zu bytes", text);
-    stubs.blob_fd = (int)host_memfd_create("pavise-stub", MFD_CLOEXEC);
+    stubs.blob_fd = host_memfd_create("pavise-stub", MFD_CLOEXEC);
     if (stubs.blob_fd < 0 || host_ftruncate(stubs.blob_fd, STUB_BLOB_PAGES * PAGE_SIZE) < 0) {
         return -ENOMEM;
     }
-    map = host_mmap(0, STUB_BLOB_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+    map = host_mmap(NULL, STUB_BLOB_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
                     stubs.blob_fd, 0);
-    if (map < 0) {
-        return (int)map;
+    if (IS_ERR(map)) {
+        return (int)PTR_ERR(map);
     }
-    blob = (char *)map;
+    blob = map;
     memcpy(blob, stub_blob_start, text);
     for (u64 i = 0; i < STUB_TABLE_ENTRIES; i++) {
         ((u64 *)(blob + PAGE_SIZE))[i] = i;
     }
     stub_build_filters((struct stub_filters *)(blob + 2 * PAGE_SIZE), stubs.ctl_fd);
-    return (int)host_munmap((u64)map, STUB_BLOB_PAGES * PAGE_SIZE);
+    return host_munmap(map, STUB_BLOB_PAGES * PAGE_SIZE);
 }
 
 static int make_control(void)
 {
-    long map;
+    void *map;
 
-    stubs.ctl_fd = (int)host_memfd_create("pavise-ctl", MFD_CLOEXEC);
+    stubs.ctl_fd = host_memfd_create("pavise-ctl", MFD_CLOEXEC);
     if (stubs.ctl_fd < 0 || host_ftruncate(stubs.ctl_fd, CTL_PAGES * PAGE_SIZE) < 0) {
         return -ENOMEM;
     }
-    map = host_mmap(0, CTL_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+    map = host_mmap(NULL, CTL_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                     stubs.ctl_fd, 0);
-    if (map < 0) {
-        return (int)map;
+    if (IS_ERR(map)) {
+        return (int)PTR_ERR(map);
     }
-    stubs.pages = (struct stub_ctl *)map;
+    stubs.pages = map;
     stubs.used = heap_alloc(CTL_PAGES / 8);
     return stubs.used == NULL ? -ENOMEM : 0;
 }
@@ -415,7 +422,7 @@ static int start_zygote(u64 vdso_start, u64 vdso_end)
                                .vdso_start = vdso_start,
                                .vdso_end = vdso_end,
                                .sentry = stubs.sentry};
-    long stack;
+    char *stack;
     long pid;
     int ret;
 
@@ -423,13 +430,13 @@ static int start_zygote(u64 vdso_start, u64 vdso_end)
     ctl_init(z, (u32)slot_alloc());
     args.ctl = z->ctl;
     args.ctl_off = (u64)z->slot * PAGE_SIZE;
-    stack = host_mmap(0, ZYGOTE_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (stack < 0) {
-        return (int)stack;
+    stack = host_mmap(NULL, ZYGOTE_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (IS_ERR(stack)) {
+        return (int)PTR_ERR(stack);
     }
-    pid = host_clone_fn(zygote_main, (void *)(stack + (long)ZYGOTE_STACK), CLONE_FILES | SIGCHLD,
+    pid = host_clone_fn(zygote_main, stack + ZYGOTE_STACK, CLONE_FILES | SIGCHLD,
                         &args);
-    ret = (int)host_munmap((u64)stack, ZYGOTE_STACK);
+    ret = host_munmap(stack, ZYGOTE_STACK);
     if (pid < 0 || ret < 0) {
         return pid < 0 ? (int)pid : ret;
     }

@@ -38,10 +38,7 @@ void stub_set_stall_hook(void (*stalled)(struct stub *s));
 /* The sentry sleeps at once instead of spinning for an answer (both share a CPU). */
 void stub_set_spin(bool spin);
 
-/*
- * A new process, empty but for the stub region. `adopt` runs with its pid before stub_start
- * returns and before another process can be born. -EAGAIN: no control page or the host refuses.
- */
+/* A new process, empty but for the stub region. -EAGAIN: no control page or the host refuses. */
 must_check int stub_start(struct stub *s);
 /* SIGKILL; the leader is then reaped by whoever calls wait4. */
 void stub_kill(struct stub *s);
@@ -60,6 +57,8 @@ must_check int stub_new_thread(struct stub *s);
 /* Unmap all guest memory. */
 must_check int stub_clear(struct stub *s);
 
+/* Whoever calls wait4 says when the zygote has gone: births then fail. */
 pid_t stub_zygote_pid(void);
+void stub_zygote_died(void);
 
 #endif

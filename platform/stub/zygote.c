@@ -94,6 +94,13 @@ static bool move_vdso(const struct zygote_args *a, u64 parking)
     return move_pages_to(a->vdso_start, a->vdso_end - a->vdso_start, parking) == 0;
 }
 
+static long map_fixed(u64 addr, u64 len, int prot, int fd, u64 off)
+{
+    void *p = host_mmap((void *)addr, len, prot, MAP_SHARED | MAP_FIXED, fd, off);
+
+    return IS_ERR(p) ? PTR_ERR(p) : 0;
+}
+
 static long map_region(const struct zygote_args *a)
 {
     u64 len = a->vdso_end - a->vdso_start;
@@ -102,13 +109,13 @@ static long map_region(const struct zygote_args *a)
     long ret;
 
     if (len != 0) {
-        parking = host_mmap(0, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (parking < 0) {
+        parking = (long)host_mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (IS_ERR((void *)parking)) {
             return parking;
         }
         vdso = move_vdso(a, (u64)parking);
     }
-    ret = host_munmap(STUB_BASE, STUB_TOP - STUB_BASE);
+    ret = host_munmap((void *)STUB_BASE, STUB_TOP - STUB_BASE);
     if (ret < 0) {
         return ret;
     }
@@ -116,17 +123,14 @@ static long map_region(const struct zygote_args *a)
         vdso = move_pages_to((u64)parking, len, STUB_VDSO) == 0;
     }
     atomic_store(&a->ctl->boot_vdso, vdso);
-    ret = host_mmap(STUB_TEXT, PAGE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, a->blob_fd,
-                    0);
-    if (ret >= 0) {
-        ret = host_mmap(STUB_TABLE, (STUB_BLOB_PAGES - 1) * PAGE_SIZE, PROT_READ,
-                        MAP_SHARED | MAP_FIXED, a->blob_fd, PAGE_SIZE);
+    ret = map_fixed(STUB_TEXT, PAGE_SIZE, PROT_READ | PROT_EXEC, a->blob_fd, 0);
+    if (ret == 0) {
+        ret = map_fixed(STUB_TABLE, (STUB_BLOB_PAGES - 1) * PAGE_SIZE, PROT_READ, a->blob_fd, PAGE_SIZE);
     }
-    if (ret >= 0) {
-        ret = host_mmap(STUB_CTL, PAGE_SIZE, PROT_READ, MAP_SHARED | MAP_FIXED, a->ctl_fd,
-                        a->ctl_off);
+    if (ret == 0) {
+        ret = map_fixed(STUB_CTL, PAGE_SIZE, PROT_READ, a->ctl_fd, a->ctl_off);
     }
-    return ret < 0 ? ret : 0;
+    return ret;
 }
 
 int zygote_main(void *args)
