@@ -92,7 +92,7 @@ struct stub_ctl {
     /* Of the zygote only, written before it has given up its copy of the sentry. */
     _Atomic s32 boot_error;
     _Atomic u32 boot_vdso;
-    u64 pad2;
+    u64 pad2[2];
 
     struct stub_order orders[STUB_MAX_ORDERS];
 };

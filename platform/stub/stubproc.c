@@ -299,7 +299,7 @@ int stub_start(struct stub *s)
     stub_begin(z);
     slot = z->error != 0 ? z->error : slot_alloc();
     if (slot < 0) {
-        (void)stub_end(z);
+        (void)!stub_end(z);
         return -EAGAIN;
     }
     ctl_init(s, (u32)slot);
@@ -307,7 +307,7 @@ int stub_start(struct stub *s)
     if (pid < 0) {
         slot_free((u32)slot);
     }
-    (void)stub_end(z);
+    (void)!stub_end(z);
     if (pid < 0) {
         log_warn(LOG_PLATFORM, "no new stub process: error %d", -pid);
         return -EAGAIN;
