@@ -43,9 +43,10 @@ enum pexit_kind {
 #define ACCESS_READ    1U
 #define ACCESS_WRITE   2U
 #define ACCESS_EXEC    4U
-#define ACCESS_UNKNOWN 8U  /* read/write not distinguished by the platform */
-#define ACCESS_MAPPED  16U /* the host had the page mapped, but not with this right (SEGV_ACCERR)  \
-                            */
+#define ACCESS_UNKNOWN 8U /* read/write not distinguished by the platform */
+#define ACCESS_MAPPED                                                                              \
+    16U /* the host had the page mapped, but not with this right (SEGV_ACCERR)                     \
+         */
 
 struct pexit {
     enum pexit_kind kind;

@@ -4,8 +4,8 @@
  *
  * System calls: SYSEMU stops at every way into the host's kernel for calls, the 32-bit ones
  * (int $0x80, and syscall/sysenter in 32-bit code) included. Only the 64-bit `syscall` may be
- * served. The processor marks it: it leaves the return address in rcx and the flags in r11. A guest can
- * forge the marks before an int $0x80, but gains nothing: its call is then served as the 64-bit
+ * served. The processor marks it: it leaves the return address in rcx and the flags in r11. A guest
+ * can forge the marks before an int $0x80, but gains nothing: its call is then served as the 64-bit
  * call of that number. Under FRED the processor leaves rcx and r11 alone (tested at boot); then
  * PTRACE_GET_SYSCALL_INFO tells, at the price of a host call.
  *
@@ -170,7 +170,8 @@ static bool exit_vsyscall(struct pcontext *c, const siginfo_t *si)
 {
     long nr = si->si_syscall;
 
-    if (si->si_code != SYS_SECCOMP_C || (nr != SYS_gettimeofday && nr != SYS_time && nr != SYS_getcpu)) {
+    if (si->si_code != SYS_SECCOMP_C ||
+        (nr != SYS_gettimeofday && nr != SYS_time && nr != SYS_getcpu)) {
         exit_trap(c->out, SIGSEGV, SI_KERNEL, X86_TRAP_GP);
         return true;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * FP state: the XSAVE image in the standard format, as the host's NT_X86_XSTATE register set. It stays
- * in the guest thread until asked for. An image set by the kernel (sigreturn, clone) waits in the
- * context and is loaded by the tracer before the thread runs next.
+ * FP state: the XSAVE image in the standard format, as the host's NT_X86_XSTATE register set. It
+ * stays in the guest thread until asked for. An image set by the kernel (sigreturn, clone) waits in
+ * the context and is loaded by the tracer before the thread runs next.
  *
  * Images come from guest memory (signal frames): all that the processor or the host would refuse is
  * refused here, so that loading cannot fail later: bits in XSTATE_BV beyond what exists, a
@@ -33,9 +33,9 @@
 #define XFEATURE_SSE   2UL
 
 static struct {
-    size_t size; /* (c) */
-    u64 mask;    /* (c) features an image may have */
-    u32 mxcsr;   /* (c) valid bits */
+    size_t size;   /* (c) */
+    u64 mask;      /* (c) features an image may have */
+    u32 mxcsr;     /* (c) valid bits */
     void *initial; /* (c) */
 } fp;
 

@@ -2,10 +2,10 @@
 /*
  * The table of host processes and threads that wait4 may report: stub leaders and tracees.
  *
- * A stub can die before its creator has learned its pid (the zygote tells it after the clone), and the
- * tracer on another thread may reap it meanwhile. Such deaths are remembered while a birth is under way, and
- * looked up when it ends. Births are few at a time and each can bring one death, so the list is
- * short; if it overflows all births under way are given up.
+ * A stub can die before its creator has learned its pid (the zygote tells it after the clone), and
+ * the tracer on another thread may reap it meanwhile. Such deaths are remembered while a birth is
+ * under way, and looked up when it ends. Births are few at a time and each can bring one death, so
+ * the list is short; if it overflows all births under way are given up.
  */
 #include "platform/ptrace/ptrace_priv.h"
 

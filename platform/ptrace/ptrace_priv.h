@@ -28,14 +28,14 @@ struct kid {
 };
 
 struct aspace {
-    struct kid kid;              /* leader; hashed from birth until reaped */
-    struct stub stub;            /* */
-    LIST_HEAD(, tracee) idle;    /* (k) threads without a context */
-    LIST_ENTRY(aspace) pool;     /* (k) while empty and waiting for reuse */
-    u32 threads;                 /* (k) born and not known dead */
-    bool pooled;                 /* (k) */
-    bool freed;                  /* (k) aspace_free was called: the reaper frees it */
-    bool reaped;                 /* (k) */
+    struct kid kid;           /* leader; hashed from birth until reaped */
+    struct stub stub;         /* */
+    LIST_HEAD(, tracee) idle; /* (k) threads without a context */
+    LIST_ENTRY(aspace) pool;  /* (k) while empty and waiting for reuse */
+    u32 threads;              /* (k) born and not known dead */
+    bool pooled;              /* (k) */
+    bool freed;               /* (k) aspace_free was called: the reaper frees it */
+    bool reaped;              /* (k) */
 };
 
 /*
@@ -51,14 +51,14 @@ enum tracee_state { TRACEE_UNBORN, TRACEE_ATTACHING, TRACEE_STOPPED, TRACEE_RUNN
 
 struct tracee {
     struct kid kid;
-    LIST_ENTRY(tracee) idle;     /* (k) while context == NULL */
-    struct aspace *as;           /* (c) */
-    struct pcontext *context;    /* (k) */
-    _Atomic u32 state;           /* (a) enum tracee_state; changed by (t), or (k) without a context */
-    struct regs regs;            /* (t) what the thread has; valid when STOPPED */
-    bool hot;                    /* (t) bound to the tracer's CPU */
-    u8 streak;                   /* (t) short runs in a row */
-    u64 resumed;                 /* (t) when, monotonic ns */
+    LIST_ENTRY(tracee) idle;  /* (k) while context == NULL */
+    struct aspace *as;        /* (c) */
+    struct pcontext *context; /* (k) */
+    _Atomic u32 state;        /* (a) enum tracee_state; changed by (t), or (k) without a context */
+    struct regs regs;         /* (t) what the thread has; valid when STOPPED */
+    bool hot;                 /* (t) bound to the tracer's CPU */
+    u8 streak;                /* (t) short runs in a row */
+    u64 resumed;              /* (t) when, monotonic ns */
 };
 
 /*
@@ -93,10 +93,10 @@ struct pcontext {
 
 /* tracer.c: all on the tracer thread unless said otherwise. */
 must_check int tracer_boot(void);
-bool tracer_is_current(void);               /* any thread */
-void tracer_call(struct request *r);        /* any fiber: run r on the tracer, parking */
-void tracer_switch(struct pcontext *c);     /* any fiber */
-void tracer_stalled(struct stub *s);        /* any thread: look for deaths */
+bool tracer_is_current(void);           /* any thread */
+void tracer_call(struct request *r);    /* any fiber: run r on the tracer, parking */
+void tracer_switch(struct pcontext *c); /* any fiber */
+void tracer_stalled(struct stub *s);    /* any thread: look for deaths */
 /* kids.c: who is whose; any thread. */
 void kids_add(struct kid *k);
 void kids_begin_birth(void);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tracer: the one thread that may make ptrace calls (worker 0's). It resumes guest threads, takes their
- * stops from wait4, and wakes the fibers that wait for them. A fiber that runs on the tracer's own
- * thread does its resume directly; others queue a request and ring.
+ * The tracer: the one thread that may make ptrace calls (worker 0's). It resumes guest threads,
+ * takes their stops from wait4, and wakes the fibers that wait for them. A fiber that runs on the
+ * tracer's own thread does its resume directly; others queue a request and ring.
  *
  * Sleeping. Worker 0 idles in wait4, which no futex can end; the bell is a signal, sent only
  * while the tracer says that it sleeps:
@@ -15,26 +15,28 @@
  *     worker looks at its queues
  *
  * [a] before [b] and [c] before [d], all seq_cst: either [b] sees rung or [d] sees sleeping. A bell
- * that comes between [b] and the system call finds the instruction pointer in the window, and the handler
- * moves it past the call (host_wait4_fixup). The deadline is a timer that rings the same bell; its
- * handler also sets rung, as nobody else has.
+ * that comes between [b] and the system call finds the instruction pointer in the window, and the
+ * handler moves it past the call (host_wait4_fixup). The deadline is a timer that rings the same
+ * bell; its handler also sets rung, as nobody else has.
  *
- * Interrupts. context_interrupt sets the context's flag and signals the thread if it is in the guest:
+ * Interrupts. context_interrupt sets the context's flag and signals the thread if it is in the
+ * guest:
  *
  *     tracer                                   interrupter
  *     [a] state = GUEST                        [c] interrupt = 1
  *     [b] if (interrupt) give it back          [d] if (state == GUEST) tgkill(thread, bell)
  *     resume
  *
- * A signal that comes too early (before the resume) or too late (the thread has stopped for another reason)
- * stays pending and makes one stop more, which exit_classify ignores; the resume then looks at the
- * flag again. One that hits a thread not yet traced is ignored by the host, but [b] comes later.
+ * A signal that comes too early (before the resume) or too late (the thread has stopped for another
+ * reason) stays pending and makes one stop more, which exit_classify ignores; the resume then looks
+ * at the flag again. One that hits a thread not yet traced is ignored by the host, but [b] comes
+ * later.
  *
  * Registers are written only when they differ from what the thread has. orig_rax is always written
  * as -1, or the host would restart "its" call when rax looks like -ERESTARTSYS.
  *
- * A ptrace call may fail with ESRCH at any time, when something kills the stub. That is ignored: the
- * death is reported by wait4, and ends the switch with PEXIT_DEAD.
+ * A ptrace call may fail with ESRCH at any time, when something kills the stub. That is ignored:
+ * the death is reported by wait4, and ends the switch with PEXIT_DEAD.
  */
 #include "platform/ptrace/ptrace_priv.h"
 
@@ -63,16 +65,16 @@
 #define POLL_NS 20000U /* the least time between two looks at wait4 while fibers run */
 
 static struct {
-    pid_t pid, tid;        /* (c) */
-    _Atomic u32 sleeping;  /* (a) */
-    _Atomic u32 rung;      /* (a) */
-    struct spinlock lock;  /* guards queue */
+    pid_t pid, tid;       /* (c) */
+    _Atomic u32 sleeping; /* (a) */
+    _Atomic u32 rung;     /* (a) */
+    struct spinlock lock; /* guards queue */
     STAILQ_HEAD(, request) queue;
-    _Atomic u32 queued;    /* (a) length of queue */
-    u32 running;           /* (t) threads in the guest or attaching */
-    u64 polled;            /* (t) when wait4 was last asked */
-    int timer;             /* (c) */
-    u64 armed;             /* (t) its deadline, CLOCK_NEVER: idle */
+    _Atomic u32 queued; /* (a) length of queue */
+    u32 running;        /* (t) threads in the guest or attaching */
+    u64 polled;         /* (t) when wait4 was last asked */
+    int timer;          /* (c) */
+    u64 armed;          /* (t) its deadline, CLOCK_NEVER: idle */
 } tracer = {.lock = SPINLOCK_INIT, .armed = CLOCK_NEVER};
 
 static _Thread_local bool is_tracer;
@@ -130,8 +132,9 @@ struct call_request {
 };
 
 /*
- * Park until *state is `done`. The waker stores `ending`, wakes, and stores `done` as its last access: a
- * fiber that some other wake has set going does not run off (and perhaps end) under its waker.
+ * Park until *state is `done`. The waker stores `ending`, wakes, and stores `done` as its last
+ * access: a fiber that some other wake has set going does not run off (and perhaps end) under its
+ * waker.
  */
 static void park_until(const _Atomic u32 *state, u32 ending, u32 done)
 {
@@ -416,8 +419,7 @@ static void arm(u64 deadline)
     struct itimerspec at = {.it_value = {.tv_sec = (time_t)(deadline / NSEC_PER_SEC),
                                          .tv_nsec = (long)(deadline % NSEC_PER_SEC)}};
 
-    if (deadline == CLOCK_NEVER ||
-        (deadline >= tracer.armed && tracer.armed > clock_monotonic())) {
+    if (deadline == CLOCK_NEVER || (deadline >= tracer.armed && tracer.armed > clock_monotonic())) {
         return;
     }
     if (host_timer_settime(tracer.timer, TIMER_ABSTIME, &at) == 0) {

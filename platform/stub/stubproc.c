@@ -364,7 +364,8 @@ static void find_vdso(u64 *start, u64 *end)
         }
     }
     (void)fclose(maps);
-    if (*end - *start > STUB_TOP - STUB_VDSO || getauxval(AT_SYSINFO_EHDR) - *start >= *end - *start) {
+    if (*end - *start > STUB_TOP - STUB_VDSO ||
+        getauxval(AT_SYSINFO_EHDR) - *start >= *end - *start) {
         *start = *end = 0;
     }
 }
@@ -430,12 +431,12 @@ static int start_zygote(u64 vdso_start, u64 vdso_end)
     ctl_init(z, (u32)slot_alloc());
     args.ctl = z->ctl;
     args.ctl_off = (u64)z->slot * PAGE_SIZE;
-    stack = host_mmap(NULL, ZYGOTE_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack =
+        host_mmap(NULL, ZYGOTE_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (IS_ERR(stack)) {
         return (int)PTR_ERR(stack);
     }
-    pid = host_clone_fn(zygote_main, stack + ZYGOTE_STACK, CLONE_FILES | SIGCHLD,
-                        &args);
+    pid = host_clone_fn(zygote_main, stack + ZYGOTE_STACK, CLONE_FILES | SIGCHLD, &args);
     ret = host_munmap(stack, ZYGOTE_STACK);
     if (pid < 0 || ret < 0) {
         return pid < 0 ? (int)pid : ret;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The zygote's first minute: a copy of the sentry (fork, but with the descriptor table shared) takes
- * off everything that ties it to the sentry and ends as an empty address space that holds only the
- * stub region, running stub_entry. It answers orders as a mapper does; the only ones it gets are
- * clones of itself: stub processes.
+ * The zygote's first minute: a copy of the sentry (fork, but with the descriptor table shared)
+ * takes off everything that ties it to the sentry and ends as an empty address space that holds
+ * only the stub region, running stub_entry. It answers orders as a mapper does; the only ones it
+ * gets are clones of itself: stub processes.
  *
  * Steps, in order, each undoing something inherited:
  *  1. signal handlers, alternate stack and mask: none may point into memory that will be gone;
@@ -125,7 +125,8 @@ static long map_region(const struct zygote_args *a)
     atomic_store(&a->ctl->boot_vdso, vdso);
     ret = map_fixed(STUB_TEXT, PAGE_SIZE, PROT_READ | PROT_EXEC, a->blob_fd, 0);
     if (ret == 0) {
-        ret = map_fixed(STUB_TABLE, (STUB_BLOB_PAGES - 1) * PAGE_SIZE, PROT_READ, a->blob_fd, PAGE_SIZE);
+        ret = map_fixed(STUB_TABLE, (STUB_BLOB_PAGES - 1) * PAGE_SIZE, PROT_READ, a->blob_fd,
+                        PAGE_SIZE);
     }
     if (ret == 0) {
         ret = map_fixed(STUB_CTL, PAGE_SIZE, PROT_READ, a->ctl_fd, a->ctl_off);
