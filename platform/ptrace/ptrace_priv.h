@@ -6,7 +6,7 @@
 #include "base/base.h"
 #include "base/sched/fiber.h"
 #include "platform/platform.h"
-#include "platform/stub/stubproc.h"
+#include "platform/stubproc/stubproc.h"
 
 #include <signal.h>
 #include <stdatomic.h>

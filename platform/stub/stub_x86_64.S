@@ -11,7 +11,7 @@
  *     r13  index of the order  rbx   the order
  *     r12  0; the tracer sets it in a thread that it catches before stub_unborn
  */
-#include "platform/stub/stub.h"
+#include "platform/shared.h"
 
 #include <asm/unistd.h>
 

@@ -17,8 +17,8 @@
  * have no descriptors (and, being traced with SYSEMU, no system calls). All sources of those
  * writes are read-only too: results are written as entries of `table`.
  */
-#ifndef PAVISE_PLATFORM_STUB_STUB_H
-#define PAVISE_PLATFORM_STUB_STUB_H
+#ifndef PAVISE_PLATFORM_SHARED_H
+#define PAVISE_PLATFORM_SHARED_H
 
 #define STUB_BASE       0x7ffffc000000
 #define STUB_TEXT       STUB_BASE
@@ -55,16 +55,16 @@
 
 #ifndef __ASSEMBLER__
 
-#include "base/base.h"
-
 #include <linux/filter.h>
 #include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* One system call for the mapper to make. */
 struct stub_order {
-    u32 nr;
-    u32 lenient; /* go on with the next order even if this one fails */
-    u64 args[6]; /* clone: args[5] is the new stub's control page, 0 for a thread */
+    uint32_t nr;
+    uint32_t lenient; /* go on with the next order even if this one fails */
+    uint64_t args[6]; /* clone: args[5] is the new stub's control page, 0 for a thread */
 };
 
 #define STUB_MAX_ORDERS 70
@@ -75,24 +75,24 @@ struct stub_order {
  * is complete when done == n.
  */
 struct stub_ctl {
-    _Atomic u32 seq;
-    u32 count;           /* orders in this batch */
-    _Atomic u32 waiting; /* the sentry sleeps on `done`: wake it */
-    s32 fd;              /* the control memfd, in the shared descriptor table */
-    u64 done_off;        /* where `done` is in the memfd; the parts follow it */
-    u64 done_next;       /* what to write there: seq */
-    u32 ppid;            /* the sentry; a stub born to another parent exits */
-    _Atomic u32 never;   /* unborn threads sleep here */
-    u64 pad[3];
+    _Atomic uint32_t seq;
+    uint32_t count;           /* orders in this batch */
+    _Atomic uint32_t waiting; /* the sentry sleeps on `done`: wake it */
+    int32_t fd;               /* the control memfd, in the shared descriptor table */
+    uint64_t done_off;        /* where `done` is in the memfd; the parts follow it */
+    uint64_t done_next;       /* what to write there: seq */
+    uint32_t ppid;            /* the sentry; a stub born to another parent exits */
+    _Atomic uint32_t never;   /* unborn threads sleep here */
+    uint64_t pad[3];
 
     /* The answer. part[0]: index + 1 of the failed order; part[1]: its errno, or after a clone
      * part[1..3]: the thread id in pieces of STUB_TABLE_BITS. */
-    _Atomic u64 done;
-    _Atomic u64 part[4];
+    _Atomic uint64_t done;
+    _Atomic uint64_t part[4];
     /* Of the zygote only, written before it has given up its copy of the sentry. */
-    _Atomic s32 boot_error;
-    _Atomic u32 boot_vdso;
-    u64 pad2[2];
+    _Atomic int32_t boot_error;
+    _Atomic uint32_t boot_vdso;
+    uint64_t pad2[2];
 
     struct stub_order orders[STUB_MAX_ORDERS];
 };
@@ -127,9 +127,9 @@ _Static_assert(offsetof(struct stub_filters, guest) == FILTERS_GUEST, "");
 extern const char stub_blob_start[], stub_blob_end[];
 extern const char stub_entry[], stub_unborn[], stub_unborn_trap[], stub_unborn_end[];
 
-static inline u64 stub_place(const char *place)
+static inline uint64_t stub_place(const char *place)
 {
-    return STUB_TEXT + (u64)(place - stub_blob_start);
+    return STUB_TEXT + (uint64_t)(place - stub_blob_start);
 }
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the files of platform/stub only. */
-#ifndef PAVISE_PLATFORM_STUB_STUB_PRIV_H
-#define PAVISE_PLATFORM_STUB_STUB_PRIV_H
+/* Shared by the files of platform/stubproc only. */
+#ifndef PAVISE_PLATFORM_STUBPROC_STUBPROC_PRIV_H
+#define PAVISE_PLATFORM_STUBPROC_STUBPROC_PRIV_H
 
-#include "platform/stub/stub.h"
+#include "base/base.h"
+#include "platform/shared.h"
 
 #include <sched.h>
 

@@ -11,7 +11,7 @@
  * those without a SYSEMU stop, but asks seccomp first, so they arrive as SIGSYS
  * (platform/ptrace/exit.c) and the sentry answers them.
  */
-#include "platform/stub/stub_priv.h"
+#include "platform/stubproc/stubproc_priv.h"
 
 #include "base/panic.h"
 

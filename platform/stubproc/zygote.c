@@ -18,7 +18,7 @@
  * It runs on a stack of its own, mapped low, because of step 4. Errors are reported through the
  * control page, which the sentry sees at once.
  */
-#include "platform/stub/stub_priv.h"
+#include "platform/stubproc/stubproc_priv.h"
 
 #include "base/err.h"
 #include "base/host.h"

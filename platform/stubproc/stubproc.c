@@ -22,7 +22,7 @@
  * All stubs share one descriptor table with the sentry (CLONE_FILES), so orders name the sentry's
  * descriptors. The sentry must not unshare its table after boot.
  */
-#include "platform/stub/stubproc.h"
+#include "platform/stubproc/stubproc.h"
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -31,7 +31,7 @@
 #include "base/host_trace.h"
 #include "base/log.h"
 #include "base/panic.h"
-#include "platform/stub/stub_priv.h"
+#include "platform/stubproc/stubproc_priv.h"
 
 #include <fcntl.h>
 #include <linux/mman.h>

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Stub processes: one a guest address space. A stub's leader is the mapper thread, which makes
- * system calls on the sentry's orders (stub.h); further threads are guest threads, of which only
- * the birth is handled here. Platforms embed struct stub.
+ * system calls on the sentry's orders (platform/shared.h); further threads are guest threads, of
+ * which only the birth is handled here. Platforms embed struct stub.
  */
-#ifndef PAVISE_PLATFORM_STUB_STUBPROC_H
-#define PAVISE_PLATFORM_STUB_STUBPROC_H
+#ifndef PAVISE_PLATFORM_STUBPROC_STUBPROC_H
+#define PAVISE_PLATFORM_STUBPROC_STUBPROC_H
 
 #include "base/base.h"
 #include "base/sched/lock.h"
 #include "platform/platform.h"
-#include "platform/stub/stub.h"
+#include "platform/shared.h"
 
 #include <stdatomic.h>
 
