@@ -20,6 +20,9 @@ must_check struct uts_ns *uts_ns_copy(struct uts_ns *ns);
 struct uts_ns *uts_ns_get(struct uts_ns *ns);
 void uts_ns_put(struct uts_ns *ns);
 
+/* A fresh inode number for a namespace file. */
+u64 namespace_new_ino(void);
+
 struct ipc_ns;
 must_check struct ipc_ns *ipc_ns_new(void);
 struct ipc_ns *ipc_ns_get(struct ipc_ns *ns);

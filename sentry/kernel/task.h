@@ -215,6 +215,7 @@ struct kernel {
     struct thread_group *first;             /* (c) counted: the sandbox's command */
     struct thread_group *init;              /* (t) counted */
     u64 boot_time_mono, boot_time_real;     /* (c) ns */
+    struct futex_table *futexes;   /* (c) futex.c */
     u32 nr_cpus;                            /* (c) */
     char domainname[65];
     _Atomic u64 total_forks, ctxt_switches;

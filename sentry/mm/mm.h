@@ -103,6 +103,10 @@ must_check ssize_t mm_copy_out(struct mm *mm, uaddr dst, const void *src, size_t
 
 /* Atomics on aligned guest words, for futex, robust lists and rseq: 0 or -EFAULT. */
 must_check int mm_load_u32(struct mm *mm, uaddr addr, u32 *out);
+/* Only if the page is already there and no lock must be waited for (futex buckets are held): else -EAGAIN. Takes no lock
+ * ranked below LOCK_FUTEX other than by trylock. */
+must_check int mm_load_u32_nofault(struct mm *mm, uaddr addr, u32 *out);
+must_check int mm_cmpxchg_u32_nofault(struct mm *mm, uaddr addr, u32 *expected, u32 desired);
 must_check int mm_cmpxchg_u32(struct mm *mm, uaddr addr, u32 *expected,
                               u32 desired); /* *expected: what was there */
 
