@@ -8,6 +8,8 @@
 /* Install a pidfd for tg (which may not be published yet) in t's table: the descriptor. *file is
  * borrowed. */
 must_check int pidfd_prepare(struct task *t, struct thread_group *tg, struct file **file);
+/* A pidfd file, not installed; flags: O_NONBLOCK. ERR_PTR. */
+must_check struct file *pidfd_new(struct thread_group *tg, u32 flags, const struct cred *cred);
 /* The group a pidfd names, counted, or NULL: not a pidfd. */
 must_check struct thread_group *pidfd_tg(struct file *f);
 

@@ -97,6 +97,7 @@ void task_main(void *arg)
         before = clock_monotonic();
         t->utime += before - after;
         timers_cpu_tick(t);
+        t->rseq_refresh = true;
         t->syscall_nr = -1;
         serve_exit(t, &ex);
     }

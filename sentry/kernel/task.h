@@ -184,6 +184,7 @@ struct task {
     uaddr robust_list;                    /* (o) */
     uaddr rseq;                           /* (o) */
     u32 rseq_len, rseq_sig;               /* (o) */
+    bool rseq_refresh;             /* (o) the thread was away: look at its rseq area */
     struct task *vfork_parent;            /* (t) parked until this task execs or exits; borrowed */
     struct waitq vfork_wait;              /* the parent sleeps on its child's */
     bool vfork_done;                      /* (t) */
@@ -239,6 +240,9 @@ struct task *task_get(struct task *t);
 void task_put(struct task *t);
 struct thread_group *tg_get(struct thread_group *tg);
 void tg_put(struct thread_group *tg);
+
+/* The CPU the guest is told it runs on (one its affinity allows). */
+u32 task_cpu(const struct task *t);
 
 /* By id, counted or NULL. tasklist need not be held; the _locked ones borrow under it. */
 must_check struct task *task_find(s32 tid);
