@@ -33,3 +33,23 @@ void clock_set_source(u64 (*monotonic)(void))
 {
     source = monotonic;
 }
+
+bool timespec_valid(const struct timespec *ts)
+{
+    return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < (long)NSEC_PER_SEC;
+}
+
+u64 timespec_ns(const struct timespec *ts)
+{
+    if ((u64)ts->tv_sec >= INT64_MAX / NSEC_PER_SEC) {
+        return INT64_MAX;
+    }
+    return (u64)ts->tv_sec * NSEC_PER_SEC + (u64)ts->tv_nsec;
+}
+
+u64 clock_deadline(const struct timespec *ts)
+{
+    u64 ns = timespec_ns(ts), now = clock_monotonic();
+
+    return ns >= INT64_MAX - now ? CLOCK_NEVER : now + ns;
+}

@@ -13,6 +13,13 @@ u64 clock_monotonic(void);
 u64 clock_realtime(void);
 u64 clock_boottime(void);
 
+struct timespec;
+/* now + *ts on the monotonic clock, CLOCK_NEVER when that overflows. *ts is valid and not negative. */
+u64 clock_deadline(const struct timespec *ts);
+/* A valid, non-negative time as ns, saturated below CLOCK_NEVER. */
+u64 timespec_ns(const struct timespec *ts);
+bool timespec_valid(const struct timespec *ts);
+
 /* For tests: replace the monotonic source; NULL puts the host's back. */
 void clock_set_source(u64 (*monotonic)(void));
 

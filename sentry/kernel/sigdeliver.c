@@ -15,6 +15,7 @@
  * rax.
  */
 #include "sentry/kernel/kernel_priv.h"
+#include "sentry/kernel/timer.h"
 
 #include <sys/syscall.h>
 
@@ -194,6 +195,9 @@ void task_do_signals(struct task *t)
             stop_begin(t, info.si_signo);
             continue;
         case VERDICT_HANDLER:
+            if (info.si_code == SI_TIMER) {
+                info.u.timer.overrun = posix_timer_delivered(tg, info.u.timer.tid);
+            }
             deliver_to_handler(t, &info, &action);
             continue;
         case VERDICT_EXIT:

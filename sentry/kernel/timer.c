@@ -17,8 +17,9 @@
 #include "sentry/kernel/kernel_priv.h"
 #include "sentry/kernel/timer_priv.h"
 
+#include <sys/time.h>
+
 DEFINE_CACHE(itimer_set_cache, struct itimer_set);
-DEFINE_CACHE(posix_timer_cache, struct posix_timer);
 
 /* ---- CPU time ---- */
 
@@ -81,13 +82,6 @@ struct itimer_set *itimer_set_of(struct thread_group *tg)
         set = seen;
     }
     return set;
-}
-
-static void posix_timer_free(struct posix_timer *pt)
-{
-    ktimer_cancel_sync(&pt->kt);
-    task_put(pt->target);
-    cache_del(posix_timer_cache, pt);
 }
 
 static void delete_all_posix(struct itimer_set *set)
@@ -198,6 +192,14 @@ static u64 posix_cpu_clock(struct itimer_set *set, const struct posix_timer *pt)
     return pt->target != NULL && pt->thread_clock ? task_cpu_time(pt->target) : cpu_clock(set->tg, ITIMER_PROF);
 }
 
+/* Wall time until `left` ns of CPU time can have passed: n threads use it n times as fast. */
+static u64 cpu_delay(const struct itimer_set *set, u64 left)
+{
+    u64 threads = max(set->tg->nr_live, 1U);
+
+    return max(left / threads, NSEC_PER_MSEC);
+}
+
 /* Wake the threads when the earliest CPU timer could be due. set->lock. */
 void cpu_timers_rearm(struct itimer_set *set)
 {
@@ -226,8 +228,7 @@ void cpu_timers_rearm(struct itimer_set *set)
     }
     set->cpu_armed = soonest != CLOCK_NEVER;
     if (set->cpu_armed) {
-        /* n threads use CPU time n times as fast. */
-        ktimer_arm(&set->cpu_kick, clock_monotonic() + max(soonest / max(set->tg->nr_live, 1U), NSEC_PER_MSEC));
+        ktimer_arm(&set->cpu_kick, clock_monotonic() + cpu_delay(set, soonest));
     }
 }
 

@@ -38,6 +38,7 @@ struct posix_timer {
 
 struct itimer_set *itimer_set_of(struct thread_group *tg); /* made on first use; NULL: no memory */
 void cpu_timers_rearm(struct itimer_set *set);             /* set->lock */
+void posix_timer_free(struct posix_timer *pt);              /* off the table already */
 void posix_timer_signal(struct posix_timer *pt);           /* set->lock */
 
 #endif
