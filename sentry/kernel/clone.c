@@ -323,9 +323,6 @@ static struct task *copy_task(struct task *t, const struct clone_args_k *args, i
         *err = copy_namespaces(child, t, args->flags);
     }
     if (*err == 0) {
-        *err = seccomp_copy(child, t);
-    }
-    if (*err == 0) {
         *err = copy_mm(child, t, args->flags);
     }
     if (*err == 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Credentials across execve (execve(2), capabilities(7) "Transformation of capabilities during execve()"). File capabilities
- * (the security.capability xattr) are read as Linux does.
+ * Credentials across execve (execve(2), capabilities(7) "Transformation of capabilities during
+ * execve()"). File capabilities (the security.capability xattr) are read as Linux does.
  */
 #include "sentry/kernel/creds.h"
 
@@ -14,7 +14,7 @@
 
 struct cred *cred_new(u32 uid, u32 gid, const u32 *groups, u32 nr_groups, bool privileged)
 {
-    struct cred base = { 0 }, *c;
+    struct cred base = {0}, *c;
 
     ref_init(&base.ref);
     base.uid = base.euid = base.suid = base.fsuid = uid;
@@ -43,8 +43,8 @@ struct file_caps {
 /* struct vfs_cap_data of linux/capability.h, revisions 1 to 3. Damaged ones count as absent. */
 static struct file_caps read_file_caps(struct file *file)
 {
-    struct file_caps caps = { 0 };
-    u32 raw[6] = { 0 };
+    struct file_caps caps = {0};
+    u32 raw[6] = {0};
     ssize_t n;
 
     if (file->inode->ops->getxattr == NULL) {
@@ -70,7 +70,8 @@ static bool has_root_privilege(const struct cred *c)
     return (c->securebits & SECBIT_NOROOT) == 0 && (c->uid == 0 || c->euid == 0);
 }
 
-static void transform_caps(struct cred *c, const struct cred *old, struct file_caps caps, bool setid)
+static void transform_caps(struct cred *c, const struct cred *old, struct file_caps caps,
+                           bool setid)
 {
     bool root = has_root_privilege(c) && !(caps.present && c->uid != 0);
     u64 permitted;
@@ -112,9 +113,9 @@ static bool apply_setid(struct cred *c, const struct inode *inode, bool allowed)
 const struct cred *cred_for_exec(const struct cred *old, struct file *file, bool *secure)
 {
     struct cred *c = cred_copy(old);
-    bool may_gain = !old->no_new_privs &&
-                    (file->path.mnt == NULL || (file->path.mnt->flags & MS_NOSUID) == 0);
-    struct file_caps caps = { 0 };
+    bool may_gain =
+        !old->no_new_privs && (file->path.mnt == NULL || (file->path.mnt->flags & MS_NOSUID) == 0);
+    struct file_caps caps = {0};
     bool changed;
 
     if (c == NULL) {

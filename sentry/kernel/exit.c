@@ -79,7 +79,6 @@ void task_drop_resources(struct task *t)
     }
     t->uts_ns = NULL;
     t->ipc_ns = NULL;
-    seccomp_drop(t);
 }
 
 static void drop_mm(struct task *t)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Futexes: sleep if a word has a value, wake who sleeps on it (futex(2)). Waiters hang in a hash table of buckets by key
- * (mm.h: private address or shared object and offset).
+ * Futexes: sleep if a word has a value, wake who sleeps on it (futex(2)). Waiters hang in a hash
+ * table of buckets by key (mm.h: private address or shared object and offset).
  *
- * No wake-up is lost: the waiter reads the word with its bucket locked, and the waker locks the bucket after the guest has
- * changed the word:
+ * No wake-up is lost: the waiter reads the word with its bucket locked, and the waker locks the
+ * bucket after the guest has changed the word:
  *
  *     waiter                                  waker
  *     lock bucket                             guest: *word = new
@@ -12,10 +12,11 @@
  *     value != expected -> EAGAIN             wake who is queued
  *     queue; unlock; park                     unlock
  *
- * If (b) comes before the waiter's lock, (a) sees the new value; if after the unlock, the waiter is queued.
- * The read at (a) may fault pages in and so needs the address space's locks, which rank above: it is tried without faulting by
- * mm_load_u32 before the bucket is locked, and again under it; LOCK_MM ranks before LOCK_FUTEX, so under the bucket lock the
- * load goes through mm_load_u32_nofault.
+ * If (b) comes before the waiter's lock, (a) sees the new value; if after the unlock, the waiter is
+ * queued. The read at (a) may fault pages in and so needs the address space's locks, which rank
+ * above: it is tried without faulting by mm_load_u32 before the bucket is locked, and again under
+ * it; LOCK_MM ranks before LOCK_FUTEX, so under the bucket lock the load goes through
+ * mm_load_u32_nofault.
  */
 #include "base/hash.h"
 #include "base/heap.h"
@@ -69,7 +70,8 @@ void futex_wake_waiter(struct futex_waiter *w)
     struct fiber *fiber = w->task->fiber;
 
     TAILQ_REMOVE(&w->bucket->waiters, w, link);
-    /* From here on w may be gone as soon as its owner looks; the task lives while its fiber has not left. */
+    /* From here on w may be gone as soon as its owner looks; the task lives while its fiber has not
+     * left. */
     task_get(w->task);
     struct task *task = w->task;
     __atomic_store_n(&w->bucket, NULL, __ATOMIC_RELEASE);
@@ -120,7 +122,7 @@ int futex_sleep(struct futex_waiter *w, u64 deadline)
 
 /* Lock the bucket of addr with *word read under the lock. On success the bucket stays locked. */
 int futex_lock_and_read(struct task *t, uaddr addr, bool shared, struct futex_key *key,
-                         struct futex_bucket **b, u32 *value)
+                        struct futex_bucket **b, u32 *value)
 {
     for (;;) {
         int err = mm_futex_key(t->mm, addr, shared, key);
@@ -142,7 +144,7 @@ int futex_lock_and_read(struct task *t, uaddr addr, bool shared, struct futex_ke
 
 long futex_wait(struct task *t, uaddr addr, bool shared, u32 value, u32 bitset, u64 deadline)
 {
-    struct futex_waiter w = { .task = t, .bitset = bitset };
+    struct futex_waiter w = {.task = t, .bitset = bitset};
     struct futex_bucket *b;
     u32 now;
     int err;
@@ -163,7 +165,8 @@ long futex_wait(struct task *t, uaddr addr, bool shared, u32 value, u32 bitset, 
     return futex_sleep(&w, deadline);
 }
 
-static u32 wake_key(struct futex_bucket *b, const struct futex_key *key, u32 count, u32 bitset, int *err)
+static u32 wake_key(struct futex_bucket *b, const struct futex_key *key, u32 count, u32 bitset,
+                    int *err)
 {
     struct futex_waiter *w, *next;
     u32 woken = 0;
@@ -214,8 +217,8 @@ void futex_wake_addr(struct task *t, uaddr addr, u32 count)
 
 /* ---- requeue ---- */
 
-static u32 requeue_key(struct futex_bucket *from, const struct futex_key *key, struct futex_bucket *to,
-                       const struct futex_key *key2, u32 count)
+static u32 requeue_key(struct futex_bucket *from, const struct futex_key *key,
+                       struct futex_bucket *to, const struct futex_key *key2, u32 count)
 {
     struct futex_waiter *w, *next;
     u32 moved = 0;
@@ -353,7 +356,8 @@ static int op_apply(struct task *t, uaddr addr, u32 op, bool *match)
     return err;
 }
 
-long futex_wake_op(struct task *t, uaddr addr, uaddr addr2, bool shared, u32 wake, u32 wake2, u32 op)
+long futex_wake_op(struct task *t, uaddr addr, uaddr addr2, bool shared, u32 wake, u32 wake2,
+                   u32 op)
 {
     struct futex_key key, key2;
     struct futex_bucket *b, *b2;
@@ -364,7 +368,8 @@ long futex_wake_op(struct task *t, uaddr addr, uaddr addr2, bool shared, u32 wak
     if (err == 0) {
         err = mm_futex_key(t->mm, addr2, shared, &key2);
     }
-    /* The change comes before the locks are taken: sleepers on addr2 re-read under their bucket's lock. */
+    /* The change comes before the locks are taken: sleepers on addr2 re-read under their bucket's
+     * lock. */
     if (err == 0) {
         err = op_apply(t, addr2, op, &match);
     }
@@ -400,7 +405,8 @@ long futex_waitv(struct task *t, const struct futex_wait_entry *entries, u32 cou
 
         w[queued].task = t;
         w[queued].bitset = FUTEX_BITSET_MATCH_ANY;
-        err = futex_lock_and_read(t, entries[queued].addr, entries[queued].shared, &w[queued].key, &b, &now);
+        err = futex_lock_and_read(t, entries[queued].addr, entries[queued].shared, &w[queued].key,
+                                  &b, &now);
         if (err != 0) {
             break;
         }

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PI futexes (futex(2) FUTEX_LOCK_PI and kin): the word holds the owner's tid; the kernel hands the lock over to the waiter
- * that has waited longest. Guest priorities are only reported (sched(7) classes do not reach the host), so there is no
- * priority to inherit: what programs see is mutual exclusion, hand-over, EDEADLK, ESRCH and owner death.
+ * PI futexes (futex(2) FUTEX_LOCK_PI and kin): the word holds the owner's tid; the kernel hands the
+ * lock over to the waiter that has waited longest. Guest priorities are only reported (sched(7)
+ * classes do not reach the host), so there is no priority to inherit: what programs see is mutual
+ * exclusion, hand-over, EDEADLK, ESRCH and owner death.
  *
- * The word and the queue change together under the bucket's lock: unlock_pi writes the new owner's tid into the word before it
- * wakes it, so a waiter that wakes with got_lock owns the futex.
+ * The word and the queue change together under the bucket's lock: unlock_pi writes the new owner's
+ * tid into the word before it wakes it, so a waiter that wakes with got_lock owns the futex.
  */
 #include "sentry/kernel/futex_priv.h"
 
-static struct futex_waiter *first_waiter(struct futex_bucket *b, const struct futex_key *key, bool *more)
+static struct futex_waiter *first_waiter(struct futex_bucket *b, const struct futex_key *key,
+                                         bool *more)
 {
     struct futex_waiter *w, *found = NULL;
 
     *more = false;
-    TAILQ_FOREACH(w, &b->waiters, link) {
+    TAILQ_FOREACH (w, &b->waiters, link) {
         if (w->pi != NULL && futex_key_same(&w->key, key)) {
             if (found != NULL) {
                 *more = true;
@@ -71,10 +73,11 @@ static int take_word(struct task *t, uaddr addr, bool try_only, bool have_waiter
     return err;
 }
 
-/* Queue first, then try the word: an unlock that comes between finds us in the queue and hands the lock over. */
+/* Queue first, then try the word: an unlock that comes between finds us in the queue and hands the
+ * lock over. */
 long futex_lock_pi(struct task *t, uaddr addr, bool shared, u64 deadline, bool try_only)
 {
-    struct futex_waiter w = { .task = t, .bitset = FUTEX_BITSET_MATCH_ANY, .pi = PI_WAITER };
+    struct futex_waiter w = {.task = t, .bitset = FUTEX_BITSET_MATCH_ANY, .pi = PI_WAITER};
     struct futex_bucket *b;
     int err = mm_futex_key(t->mm, addr, shared, &w.key);
 
@@ -122,7 +125,7 @@ static int hand_over(struct task *t, uaddr addr, const struct futex_key *key, u3
         }
         mutex_lock(&b->lock);
         w = first_waiter(b, key, &more);
-        new = keep & FUTEX_OWNER_DIED;
+        new = keep &FUTEX_OWNER_DIED;
         if (w != NULL) {
             new |= (u32)w->task->tid | (more ? FUTEX_WAITERS : 0);
         }
@@ -175,9 +178,10 @@ void futex_pi_owner_died(struct task *t, uaddr addr)
 
 /* ---- requeue to a PI futex: pthread_cond with PTHREAD_PRIO_INHERIT ---- */
 
-long futex_wait_requeue_pi(struct task *t, uaddr addr, bool shared, u32 value, u64 deadline, uaddr addr2)
+long futex_wait_requeue_pi(struct task *t, uaddr addr, bool shared, u32 value, u64 deadline,
+                           uaddr addr2)
 {
-    struct futex_waiter w = { .task = t, .bitset = FUTEX_BITSET_MATCH_ANY, .requeue_pi = true };
+    struct futex_waiter w = {.task = t, .bitset = FUTEX_BITSET_MATCH_ANY, .requeue_pi = true};
     struct futex_bucket *b;
     u32 now;
     int err;
@@ -208,7 +212,8 @@ long futex_wait_requeue_pi(struct task *t, uaddr addr, bool shared, u32 value, u
     return err == -ERESTARTSYS ? -EWOULDBLOCK : err;
 }
 
-long futex_cmp_requeue_pi(struct task *t, uaddr addr, uaddr addr2, bool shared, u32 requeue, u32 expected)
+long futex_cmp_requeue_pi(struct task *t, uaddr addr, uaddr addr2, bool shared, u32 requeue,
+                          u32 expected)
 {
     struct futex_key key, key2;
     struct futex_bucket *b, *b2;
@@ -230,8 +235,9 @@ long futex_cmp_requeue_pi(struct task *t, uaddr addr, uaddr addr2, bool shared, 
         return -EAGAIN;
     }
     /* Check that every waiter agrees on the target before anything moves. */
-    TAILQ_FOREACH(w, &b->waiters, link) {
-        if (futex_key_same(&w->key, &key) && (!w->requeue_pi || !futex_key_same(&w->pi_key, &key2))) {
+    TAILQ_FOREACH (w, &b->waiters, link) {
+        if (futex_key_same(&w->key, &key) &&
+            (!w->requeue_pi || !futex_key_same(&w->pi_key, &key2))) {
             mutex_unlock(&b->lock);
             return -EINVAL;
         }

@@ -33,7 +33,8 @@ void futex_enqueue(struct futex_bucket *b, struct futex_waiter *w); /* bucket lo
 /* Unlink and wake; bucket locked. */
 void futex_wake_waiter(struct futex_waiter *w);
 bool futex_is_queued(const struct futex_waiter *w);
-/* Sleep until woken, time-out or interrupt, then be off every queue: 0, -ETIMEDOUT, -ERESTARTSYS. */
+/* Sleep until woken, time-out or interrupt, then be off every queue: 0, -ETIMEDOUT, -ERESTARTSYS.
+ */
 must_check int futex_sleep(struct futex_waiter *w, u64 deadline);
 /* Unlink if still queued: true if it was. */
 bool futex_unqueue(struct futex_waiter *w);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Robust futexes (get_robust_list(2), Documentation/locking/robust-futexes.rst): what an exiting thread still holds, by the
- * list it keeps in its own memory, is marked FUTEX_OWNER_DIED and one waiter is woken. The list is guest data: at most
- * ROBUST_LIST_LIMIT entries are followed, every word is read once.
+ * Robust futexes (get_robust_list(2), Documentation/locking/robust-futexes.rst): what an exiting
+ * thread still holds, by the list it keeps in its own memory, is marked FUTEX_OWNER_DIED and one
+ * waiter is woken. The list is guest data: at most ROBUST_LIST_LIMIT entries are followed, every
+ * word is read once.
  */
 #include "base/usermem.h"
 #include "sentry/kernel/futex_priv.h"
@@ -80,7 +81,8 @@ void futex_exit_robust(struct task *t)
     for (unsigned i = 0; i < ROBUST_LIMIT && entry != head_addr; i++) {
         int err = fetch(entry, &next, &next_pi);
 
-        if (entry != pending && futex_handle_death(t, entry + (u64)head.futex_offset, pi, false) != 0) {
+        if (entry != pending &&
+            futex_handle_death(t, entry + (u64)head.futex_offset, pi, false) != 0) {
             return;
         }
         if (err != 0) {

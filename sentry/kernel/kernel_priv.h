@@ -53,10 +53,7 @@ must_check int sigframe_pop(struct task *t); /* rt_sigreturn */
 /* clone.c, exit.c */
 void task_drop_resources(struct task *t); /* files, fs, namespaces: whatever t holds of them */
 bool vfork_is_done(struct task *child);
-void vfork_finish(struct task *t); /* exec or exit: let the parent go on */
-/* seccomp_guest.c */
-must_check int seccomp_copy(struct task *child, struct task *t);
-void seccomp_drop(struct task *t);
+void vfork_finish(struct task *t);              /* exec or exit: let the parent go on */
 void tg_notify_parent(struct thread_group *tg); /* tasklist held: a zombie is ready */
 void tg_release(struct thread_group *tg);       /* tasklist held: reap */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * POSIX timers: timer_create(2), timer_settime(2) and kin. Wall clocks run on ktimers (absolute CLOCK_REALTIME times are
- * turned into monotonic ones when armed), CPU clocks on timer.c's tick.
+ * POSIX timers: timer_create(2), timer_settime(2) and kin. Wall clocks run on ktimers (absolute
+ * CLOCK_REALTIME times are turned into monotonic ones when armed), CPU clocks on timer.c's tick.
  */
 #include "base/clock.h"
 #include "base/heap.h"
@@ -34,8 +34,9 @@ static bool signal_is_queued(struct posix_timer *pt)
     struct sigqueue *q;
 
     SPIN_GUARD(&tg->siglock);
-    TAILQ_FOREACH(q, &p->queue, link) {
-        if (q->info.si_code == SI_TIMER && q->info.u.timer.tid == pt->id && q->info.si_signo == pt->signo) {
+    TAILQ_FOREACH (q, &p->queue, link) {
+        if (q->info.si_code == SI_TIMER && q->info.u.timer.tid == pt->id &&
+            q->info.si_signo == pt->signo) {
             return true;
         }
     }
@@ -44,7 +45,7 @@ static bool signal_is_queued(struct posix_timer *pt)
 
 void posix_timer_signal(struct posix_timer *pt)
 {
-    struct abi_siginfo info = { .si_signo = pt->signo, .si_code = SI_TIMER };
+    struct abi_siginfo info = {.si_signo = pt->signo, .si_code = SI_TIMER};
 
     if (pt->notify_none) {
         return;
@@ -234,11 +235,13 @@ static u64 absolute_to_source(const struct posix_timer *pt, u64 value)
     if (pt->cpu_clock || pt->clock == CLOCK_MONOTONIC) {
         return value;
     }
-    now = pt->clock == CLOCK_BOOTTIME || pt->clock == CLOCK_BOOTTIME_ALARM ? clock_boottime() : clock_realtime();
+    now = pt->clock == CLOCK_BOOTTIME || pt->clock == CLOCK_BOOTTIME_ALARM ? clock_boottime()
+                                                                           : clock_realtime();
     return value > now ? clock_monotonic() + (value - now) : 1;
 }
 
-int posix_timer_settime(struct task *t, int id, bool absolute, const struct itimer_value *new, struct itimer_value *old)
+int posix_timer_settime(struct task *t, int id, bool absolute, const struct itimer_value *new,
+                        struct itimer_value *old)
 {
     struct itimer_set *set = t->tg->timers;
     struct posix_timer *pt;

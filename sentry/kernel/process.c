@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Process groups and sessions as the system calls see them, kill(2)'s targets, rights over other tasks, unshare(2). */
+/* Process groups and sessions as the system calls see them, kill(2)'s targets, rights over other
+ * tasks, unshare(2). */
 #include "sentry/kernel/process.h"
 
 #include "sentry/kernel/kernel_priv.h"
@@ -127,7 +128,8 @@ long process_setsid(struct task *t)
 }
 
 /* One target of kill(2). *found: somebody to whom it may be sent. */
-static int kill_one(struct task *t, struct thread_group *tg, const struct abi_siginfo *info, bool *any)
+static int kill_one(struct task *t, struct thread_group *tg, const struct abi_siginfo *info,
+                    bool *any)
 {
     int err = signal_may_send(t, tg->leader, info->si_signo);
 
@@ -150,7 +152,7 @@ static int kill_group(struct task *t, s32 pgid, const struct abi_siginfo *info)
     if (pg == NULL) {
         return -ESRCH;
     }
-    TAILQ_FOREACH(tg, &pg->members, pg_link) {
+    TAILQ_FOREACH (tg, &pg->members, pg_link) {
         err = kill_one(t, tg, info, &any);
     }
     return any ? 0 : err;
@@ -203,8 +205,9 @@ int task_may_inspect(struct task *t, struct task *target)
     if (o == NULL) {
         return -ESRCH;
     }
-    same = c->uid == o->euid && c->uid == o->suid && c->uid == o->uid && c->gid == o->egid && c->gid == o->sgid &&
-           c->gid == o->gid && (o->cap_permitted & ~c->cap_permitted) == 0 && target->tg->dumpable == 1;
+    same = c->uid == o->euid && c->uid == o->suid && c->uid == o->uid && c->gid == o->egid &&
+           c->gid == o->sgid && c->gid == o->gid && (o->cap_permitted & ~c->cap_permitted) == 0 &&
+           target->tg->dumpable == 1;
     cred_put(o);
     return same || cred_capable(c, 19 /* CAP_SYS_PTRACE */) ? 0 : -EPERM;
 }
@@ -212,8 +215,8 @@ int task_may_inspect(struct task *t, struct task *target)
 /* ---- unshare ---- */
 
 #define UNSHARE_KNOWN                                                                              \
-    (CLONE_THREAD | CLONE_FS | CLONE_NEWNS | CLONE_SIGHAND | CLONE_VM | CLONE_FILES | CLONE_SYSVSEM | CLONE_NEWUTS |     \
-     CLONE_NEWIPC)
+    (CLONE_THREAD | CLONE_FS | CLONE_NEWNS | CLONE_SIGHAND | CLONE_VM | CLONE_FILES |              \
+     CLONE_SYSVSEM | CLONE_NEWUTS | CLONE_NEWIPC)
 
 static int unshare_fs(struct task *t)
 {
@@ -285,7 +288,8 @@ int task_unshare(struct task *t, u64 flags)
     if ((flags & (CLONE_THREAD | CLONE_SIGHAND | CLONE_VM)) != 0 && t->tg->nr_live > 1) {
         return -EINVAL;
     }
-    if ((flags & (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)) != 0 && !cred_capable(t->vfs.cred, 21)) {
+    if ((flags & (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)) != 0 &&
+        !cred_capable(t->vfs.cred, 21)) {
         return -EPERM;
     }
     if ((flags & CLONE_FS) != 0) {

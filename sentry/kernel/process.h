@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the identity and process calls ask of sentry/kernel: groups, sessions, rights over others, unshare. */
+/* What the identity and process calls ask of sentry/kernel: groups, sessions, rights over others,
+ * unshare. */
 #ifndef PAVISE_SENTRY_KERNEL_PROCESS_H
 #define PAVISE_SENTRY_KERNEL_PROCESS_H
 

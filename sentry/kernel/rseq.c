@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Restartable sequences (rseq(2)): before each entry to the guest after its thread was away, the CPU number in its area is
- * refreshed, and if it was inside a critical section it continues at the abort handler. All of the area is guest data.
+ * Restartable sequences (rseq(2)): before each entry to the guest after its thread was away, the
+ * CPU number in its area is refreshed, and if it was inside a critical section it continues at the
+ * abort handler. All of the area is guest data.
  */
 #include "sentry/kernel/rseq.h"
 
@@ -22,7 +23,7 @@ struct rseq_section { /* struct rseq_cs */
 
 static void rseq_fail(struct task *t)
 {
-    struct abi_siginfo info = { .si_signo = SIGSEGV, .si_code = SI_KERNEL };
+    struct abi_siginfo info = {.si_signo = SIGSEGV, .si_code = SI_KERNEL};
 
     signal_force(t, &info);
 }
@@ -67,7 +68,7 @@ void rseq_before_guest(struct task *t)
         return;
     }
     if (area.cpu_id != cpu) {
-        u32 ids[2] = { cpu, cpu };
+        u32 ids[2] = {cpu, cpu};
 
         if (copy_out(t->rseq, ids, sizeof(ids)) != 0) {
             rseq_fail(t);

@@ -119,6 +119,7 @@ struct thread_group {
     bool did_exec;              /* (t) for setpgid's EACCES */
     bool is_child_subreaper;    /* (t) */
     bool has_child_subreaper;   /* (t) */
+    u32 membarrier_registered;  /* (a) MEMBARRIER_CMD_REGISTER_* seen */
     s32 oom_score_adj;          /* (a) */
     u32 dumpable;               /* (a) */
 
@@ -184,7 +185,7 @@ struct task {
     uaddr robust_list;                    /* (o) */
     uaddr rseq;                           /* (o) */
     u32 rseq_len, rseq_sig;               /* (o) */
-    bool rseq_refresh;             /* (o) the thread was away: look at its rseq area */
+    bool rseq_refresh;                    /* (o) the thread was away: look at its rseq area */
     struct task *vfork_parent;            /* (t) parked until this task execs or exits; borrowed */
     struct waitq vfork_wait;              /* the parent sleeps on its child's */
     bool vfork_done;                      /* (t) */
@@ -195,14 +196,14 @@ struct task {
     _Atomic u64 nvcsw, nivcsw, minflt, majflt;
     u64 cpu_affinity[16];                   /* (vfs_lock) bit mask of up to 1024 CPUs */
     int sched_policy, sched_priority, nice; /* (vfs_lock) accepted and reported */
+    int ioprio;                             /* (a) accepted and reported */
     u64 timer_slack;                        /* (o) ns */
     u32 personality;                        /* (o) */
     char wchan[24]; /* (o) what it sleeps in, for /proc and dumps: static text copied */
 
-    struct uts_ns *uts_ns;          /* (o) counted */
-    struct ipc_ns *ipc_ns;          /* (o) counted */
-    struct task_ptrace *ptrace;     /* (t) guest debugger state, made on first use */
-    struct seccomp_filter *seccomp; /* (o) guest filters */
+    struct uts_ns *uts_ns;      /* (o) counted */
+    struct ipc_ns *ipc_ns;      /* (o) counted */
+    struct task_ptrace *ptrace; /* (t) guest debugger state, made on first use */
 };
 
 /* ---- the kernel: the root object ---- */
@@ -215,10 +216,12 @@ struct kernel {
     TAILQ_HEAD(pgrps, process_group) pgrps; /* (t) */
     struct thread_group *first;             /* (c) counted: the sandbox's command */
     struct thread_group *init;              /* (t) counted */
+    u64 total_ram;                          /* (c) bytes the sandbox is told it has */
     u64 boot_time_mono, boot_time_real;     /* (c) ns */
-    struct futex_table *futexes;   /* (c) futex.c */
+    struct futex_table *futexes;            /* (c) futex.c */
     u32 nr_cpus;                            /* (c) */
-    char domainname[65];
+    struct uts_ns *uts_ns;                  /* (c) the initial ones, counted */
+    struct ipc_ns *ipc_ns;
     _Atomic u64 total_forks, ctxt_switches;
 };
 extern struct kernel *kernel; /* = heap_root() */

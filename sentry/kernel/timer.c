@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Per-process timers: the three interval timers (setitimer(2)), POSIX timers (timer_create(2)) and RLIMIT_CPU.
+ * Per-process timers: the three interval timers (setitimer(2)), POSIX timers (timer_create(2)) and
+ * RLIMIT_CPU.
  *
- * Timers on wall clocks are ktimers; their callbacks only send a signal, which needs no more than siglock. Timers on CPU
- * time are checked by run.c after each stay in the guest (timers_cpu_tick) and by a ktimer that interrupts a long one:
- * while any is armed, it kicks the group's running threads when the earliest could expire.
+ * Timers on wall clocks are ktimers; their callbacks only send a signal, which needs no more than
+ * siglock. Timers on CPU time are checked by run.c after each stay in the guest (timers_cpu_tick)
+ * and by a ktimer that interrupts a long one: while any is armed, it kicks the group's running
+ * threads when the earliest could expire.
  *
- * A timer whose signal is still pending counts overruns instead of queueing again (timer_getoverrun(2)).
+ * A timer whose signal is still pending counts overruns instead of queueing again
+ * (timer_getoverrun(2)).
  *
- * Locking: set->lock, a spin lock taken before siglock. A ktimer callback runs without locks and takes set->lock.
+ * Locking: set->lock, a spin lock taken before siglock. A ktimer callback runs without locks and
+ * takes set->lock.
  */
 #include "sentry/kernel/timer.h"
 
@@ -34,7 +38,7 @@ static void tg_cpu_sum(struct thread_group *tg, u64 *utime, u64 *stime)
 
     *utime = tg->dead_utime;
     *stime = tg->dead_stime;
-    TAILQ_FOREACH(t, &tg->threads, tg_link) {
+    TAILQ_FOREACH (t, &tg->threads, tg_link) {
         if (t->state == TASK_RUNNING || t->state == TASK_NEW) {
             *utime += t->utime;
             *stime += t->stime;
@@ -77,7 +81,8 @@ struct itimer_set *itimer_set_of(struct thread_group *tg)
     idr_init(&set->posix);
     ktimer_init(&set->real.kt, real_fire);
     ktimer_init(&set->cpu_kick, cpu_fire);
-    if (!__atomic_compare_exchange_n(&tg->timers, &seen, set, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    if (!__atomic_compare_exchange_n(&tg->timers, &seen, set, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE)) {
         cache_del(itimer_set_cache, set);
         set = seen;
     }
@@ -121,7 +126,8 @@ void timers_exec(struct thread_group *tg)
     }
 }
 
-/* The last thread is gone. tasklist is held, so nothing may wait here: disarm; the set is freed with the group. */
+/* The last thread is gone. tasklist is held, so nothing may wait here: disarm; the set is freed
+ * with the group. */
 void timers_exit(struct thread_group *tg)
 {
     struct itimer_set *set = tg->timers;
@@ -143,7 +149,8 @@ void timers_exit(struct thread_group *tg)
 
 /* ---- ITIMER_REAL ---- */
 
-/* Periods that have passed: move the expiry past now. Returns how many were skipped beyond the first. */
+/* Periods that have passed: move the expiry past now. Returns how many were skipped beyond the
+ * first. */
 static u64 advance(u64 *expires, u64 interval, u64 now)
 {
     u64 missed;
@@ -189,7 +196,8 @@ static u64 cpu_clock(struct thread_group *tg, int which)
 
 static u64 posix_cpu_clock(struct itimer_set *set, const struct posix_timer *pt)
 {
-    return pt->target != NULL && pt->thread_clock ? task_cpu_time(pt->target) : cpu_clock(set->tg, ITIMER_PROF);
+    return pt->target != NULL && pt->thread_clock ? task_cpu_time(pt->target)
+                                                  : cpu_clock(set->tg, ITIMER_PROF);
 }
 
 /* Wall time until `left` ns of CPU time can have passed: n threads use it n times as fast. */
@@ -240,7 +248,7 @@ static void cpu_fire(struct ktimer *kt)
     struct task *t;
 
     spin_lock(&tg->siglock);
-    TAILQ_FOREACH(t, &tg->threads, tg_link) {
+    TAILQ_FOREACH (t, &tg->threads, tg_link) {
         if (t->state == TASK_RUNNING && t->pctx != NULL) {
             platform->context_interrupt(t->pctx);
         }
@@ -330,7 +338,7 @@ int itimer_get(struct thread_group *tg, int which, struct itimer_value *out)
 {
     struct itimer_set *set = tg->timers;
 
-    *out = (struct itimer_value){ 0 };
+    *out = (struct itimer_value){0};
     if (set != NULL) {
         SPIN_GUARD(&set->lock);
         read_itimer(set, which, out);
@@ -338,7 +346,8 @@ int itimer_get(struct thread_group *tg, int which, struct itimer_value *out)
     return 0;
 }
 
-int itimer_set_value(struct thread_group *tg, int which, const struct itimer_value *new, struct itimer_value *old)
+int itimer_set_value(struct thread_group *tg, int which, const struct itimer_value *new,
+                     struct itimer_value *old)
 {
     struct itimer_set *set = itimer_set_of(tg);
     struct wall_timer *w;

@@ -21,7 +21,8 @@ struct itimer_value {
     u64 interval, value;
 };
 must_check int itimer_get(struct thread_group *tg, int which, struct itimer_value *out);
-must_check int itimer_set_value(struct thread_group *tg, int which, const struct itimer_value *new, struct itimer_value *old);
+must_check int itimer_set_value(struct thread_group *tg, int which, const struct itimer_value *new,
+                                struct itimer_value *old);
 
 /* timer_create(2) and kin. */
 struct sigevent_args {
@@ -32,7 +33,8 @@ struct sigevent_args {
     bool is_default; /* no sigevent given: sival is the timer's id */
 };
 must_check int posix_timer_create(struct task *t, int clock, const struct sigevent_args *ev);
-must_check int posix_timer_settime(struct task *t, int id, bool absolute, const struct itimer_value *new, struct itimer_value *old);
+must_check int posix_timer_settime(struct task *t, int id, bool absolute,
+                                   const struct itimer_value *new, struct itimer_value *old);
 must_check int posix_timer_gettime(struct task *t, int id, struct itimer_value *out);
 must_check int posix_timer_getoverrun(struct task *t, int id);
 must_check int posix_timer_delete(struct task *t, int id);

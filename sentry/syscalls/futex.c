@@ -43,7 +43,8 @@ static int timeout_in(uaddr utimeout, bool absolute, bool realtime, u64 *deadlin
 static long restart_wait(struct task *t)
 {
     struct restart_block *r = &t->restart;
-    long ret = futex_wait(t, r->addr, (r->flags & 1) != 0, (u32)r->value, (u32)(r->value >> 32), r->deadline);
+    long ret = futex_wait(t, r->addr, (r->flags & 1) != 0, (u32)r->value, (u32)(r->value >> 32),
+                          r->deadline);
 
     if (ret == -ERESTARTSYS) {
         r->fn = restart_wait;
@@ -52,23 +53,25 @@ static long restart_wait(struct task *t)
     return ret;
 }
 
-/* An interrupted wait with a time-out goes on to the same deadline after a stop or a handler with SA_RESTART. */
+/* An interrupted wait with a time-out goes on to the same deadline after a stop or a handler with
+ * SA_RESTART. */
 static long wait_op(struct task *t, uaddr addr, bool shared, u32 val, u32 bitset, u64 deadline)
 {
     long ret = futex_wait(t, addr, shared, val, bitset, deadline);
 
     if (ret == -ERESTARTSYS && deadline != CLOCK_NEVER) {
-        t->restart = (struct restart_block){ .fn = restart_wait,
-                                             .deadline = deadline,
-                                             .addr = addr,
-                                             .value = val | (u64)bitset << 32,
-                                             .flags = shared };
+        t->restart = (struct restart_block){.fn = restart_wait,
+                                            .deadline = deadline,
+                                            .addr = addr,
+                                            .value = val | (u64)bitset << 32,
+                                            .flags = shared};
         return -ERESTART_RESTARTBLOCK;
     }
     return ret;
 }
 
-long sys_futex(struct task *t, uaddr addr, int op, unsigned int val, uaddr timeout, uaddr addr2, unsigned int val3)
+long sys_futex(struct task *t, uaddr addr, int op, unsigned int val, uaddr timeout, uaddr addr2,
+               unsigned int val3)
 {
     int cmd = op & FUTEX_CMD_MASK;
     bool shared = (op & FUTEX_PRIVATE_FLAG) == 0, realtime = (op & FUTEX_CLOCK_REALTIME) != 0;
@@ -80,8 +83,8 @@ long sys_futex(struct task *t, uaddr addr, int op, unsigned int val, uaddr timeo
         cmd != FUTEX_LOCK_PI2) {
         return -ENOSYS;
     }
-    if (cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET || cmd == FUTEX_LOCK_PI || cmd == FUTEX_LOCK_PI2 ||
-        cmd == FUTEX_WAIT_REQUEUE_PI) {
+    if (cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET || cmd == FUTEX_LOCK_PI ||
+        cmd == FUTEX_LOCK_PI2 || cmd == FUTEX_WAIT_REQUEUE_PI) {
         err = timeout_in(timeout, absolute, realtime || cmd == FUTEX_LOCK_PI, &deadline);
     }
     if (err != 0) {
@@ -112,13 +115,15 @@ long sys_futex(struct task *t, uaddr addr, int op, unsigned int val, uaddr timeo
     case FUTEX_WAIT_REQUEUE_PI:
         return futex_wait_requeue_pi(t, addr, shared, val, deadline, addr2);
     case FUTEX_CMP_REQUEUE_PI:
-        return val != 1 ? -EINVAL : futex_cmp_requeue_pi(t, addr, addr2, shared, (u32)timeout, val3);
+        return val != 1 ? -EINVAL
+                        : futex_cmp_requeue_pi(t, addr, addr2, shared, (u32)timeout, val3);
     default:
         return -ENOSYS;
     }
 }
 
-long sys_futex_waitv(struct task *t, uaddr uwaiters, unsigned int count, unsigned int flags, uaddr timeout, int clock)
+long sys_futex_waitv(struct task *t, uaddr uwaiters, unsigned int count, unsigned int flags,
+                     uaddr timeout, int clock)
 {
     struct futex_wait_entry entries[FUTEX_WAITV_MAX];
     u64 deadline;
@@ -141,10 +146,12 @@ long sys_futex_waitv(struct task *t, uaddr uwaiters, unsigned int count, unsigne
         if (copy_in(&w, uwaiters + i * sizeof(w), sizeof(w)) != 0) {
             return -EFAULT;
         }
-        if ((w.flags & ~(u32)(FUTEX_32 | FUTEX_PRIVATE_FLAG)) != 0 || w.__reserved != 0 || (w.flags & FUTEX_32) == 0) {
+        if ((w.flags & ~(u32)(FUTEX_32 | FUTEX_PRIVATE_FLAG)) != 0 || w.__reserved != 0 ||
+            (w.flags & FUTEX_32) == 0) {
             return -EINVAL;
         }
-        entries[i] = (struct futex_wait_entry){ w.uaddr, (u32)w.val, (w.flags & FUTEX_PRIVATE_FLAG) == 0 };
+        entries[i] =
+            (struct futex_wait_entry){w.uaddr, (u32)w.val, (w.flags & FUTEX_PRIVATE_FLAG) == 0};
     }
     ret = futex_waitv(t, entries, count, deadline);
     return ret == -ERESTARTSYS && timeout != 0 ? -EINTR : ret;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who one is: process and thread ids, groups, sessions, user and group ids, capabilities (credentials(7), capabilities(7)). */
+/* Who one is: process and thread ids, groups, sessions, user and group ids, capabilities
+ * (credentials(7), capabilities(7)). */
 #include "base/heap.h"
 #include "base/usermem.h"
 #include "sentry/kernel/creds.h"
@@ -95,7 +96,8 @@ long sys_getresgid(struct task *t, uaddr r, uaddr e, uaddr s)
 
 /* ---- user ids ---- */
 
-/* Capabilities follow the user ids (capabilities(7) "Effect of user ID changes on capabilities"). */
+/* Capabilities follow the user ids (capabilities(7) "Effect of user ID changes on capabilities").
+ */
 static void fix_caps(struct cred *c, const struct cred *old)
 {
     bool had_root = old->uid == 0 || old->euid == 0 || old->suid == 0;
@@ -122,7 +124,8 @@ static long commit(struct task *t, struct cred *c)
 {
     const struct cred *old = t->vfs.cred;
 
-    if (c->euid != old->euid || c->egid != old->egid || c->fsuid != old->fsuid || c->fsgid != old->fsgid) {
+    if (c->euid != old->euid || c->egid != old->egid || c->fsuid != old->fsuid ||
+        c->fsgid != old->fsgid) {
         t->tg->dumpable = 0;
         t->pdeath_signal = 0;
     }
@@ -200,14 +203,15 @@ long sys_setreuid(struct task *t, unsigned int ruid, unsigned int euid)
 long sys_setresuid(struct task *t, unsigned int ruid, unsigned int euid, unsigned int suid)
 {
     const struct cred *old = t->vfs.cred;
-    u32 want[3] = { ruid, euid, suid };
+    u32 want[3] = {ruid, euid, suid};
     struct cred *c = begin(t);
 
     if (c == NULL) {
         return -ENOMEM;
     }
     for (int i = 0; i < 3; i++) {
-        if (want[i] != KEEP && !one_of3(want[i], old->uid, old->euid, old->suid) && !cred_capable(old, CAP_SETUID)) {
+        if (want[i] != KEEP && !one_of3(want[i], old->uid, old->euid, old->suid) &&
+            !cred_capable(old, CAP_SETUID)) {
             return refuse(c);
         }
     }
@@ -225,7 +229,8 @@ long sys_setfsuid(struct task *t, unsigned int uid)
     u32 was = old->fsuid;
     struct cred *c;
 
-    if (uid == KEEP || (uid != was && !one_of3(uid, old->uid, old->euid, old->suid) && !cred_capable(old, CAP_SETUID))) {
+    if (uid == KEEP || (uid != was && !one_of3(uid, old->uid, old->euid, old->suid) &&
+                        !cred_capable(old, CAP_SETUID))) {
         return was;
     }
     c = begin(t);
@@ -290,14 +295,15 @@ long sys_setregid(struct task *t, unsigned int rgid, unsigned int egid)
 long sys_setresgid(struct task *t, unsigned int rgid, unsigned int egid, unsigned int sgid)
 {
     const struct cred *old = t->vfs.cred;
-    u32 want[3] = { rgid, egid, sgid };
+    u32 want[3] = {rgid, egid, sgid};
     struct cred *c = begin(t);
 
     if (c == NULL) {
         return -ENOMEM;
     }
     for (int i = 0; i < 3; i++) {
-        if (want[i] != KEEP && !one_of3(want[i], old->gid, old->egid, old->sgid) && !cred_capable(old, CAP_SETGID)) {
+        if (want[i] != KEEP && !one_of3(want[i], old->gid, old->egid, old->sgid) &&
+            !cred_capable(old, CAP_SETGID)) {
             return refuse(c);
         }
     }
@@ -314,7 +320,8 @@ long sys_setfsgid(struct task *t, unsigned int gid)
     u32 was = old->fsgid;
     struct cred *c;
 
-    if (gid == KEEP || (gid != was && !one_of3(gid, old->gid, old->egid, old->sgid) && !cred_capable(old, CAP_SETGID))) {
+    if (gid == KEEP || (gid != was && !one_of3(gid, old->gid, old->egid, old->sgid) &&
+                        !cred_capable(old, CAP_SETGID))) {
         return was;
     }
     c = begin(t);
@@ -332,7 +339,8 @@ long sys_getgroups(struct task *t, int count, uaddr list)
     if (count < 0 || (count > 0 && (u32)count < c->nr_groups)) {
         return -EINVAL;
     }
-    if (count > 0 && c->nr_groups > 0 && copy_out(list, c->groups, c->nr_groups * sizeof(u32)) != 0) {
+    if (count > 0 && c->nr_groups > 0 &&
+        copy_out(list, c->groups, c->nr_groups * sizeof(u32)) != 0) {
         return -EFAULT;
     }
     return c->nr_groups;
@@ -387,7 +395,8 @@ long sys_setgroups(struct task *t, int count, uaddr list)
 
 /* ---- capabilities ---- */
 
-/* Which revision's layout does the header ask for? Number of 32-bit data sets, or -EINVAL (the kernel's version is written back). */
+/* Which revision's layout does the header ask for? Number of 32-bit data sets, or -EINVAL (the
+ * kernel's version is written back). */
 static int cap_header(uaddr uhdr, struct __user_cap_header_struct *hdr)
 {
     u32 ours = _LINUX_CAPABILITY_VERSION_3;
@@ -438,7 +447,7 @@ long sys_capget(struct task *t, uaddr uhdr, uaddr udata)
 long sys_capset(struct task *t, uaddr uhdr, uaddr udata)
 {
     struct __user_cap_header_struct hdr;
-    struct __user_cap_data_struct data[2] = { 0 };
+    struct __user_cap_data_struct data[2] = {0};
     const struct cred *old = t->vfs.cred;
     u64 eff, perm, inh;
     struct cred *c;
@@ -458,7 +467,8 @@ long sys_capset(struct task *t, uaddr uhdr, uaddr udata)
     inh = (data[0].inheritable | (u64)data[1].inheritable << 32) & CAP_ALL;
     if ((perm & ~old->cap_permitted) != 0 || (eff & ~perm) != 0 ||
         (inh & ~(old->cap_inheritable | old->cap_bounding)) != 0 ||
-        (!cred_capable(old, CAP_SETPCAP) && (inh & ~(old->cap_inheritable | old->cap_permitted)) != 0)) {
+        (!cred_capable(old, CAP_SETPCAP) &&
+         (inh & ~(old->cap_inheritable | old->cap_permitted)) != 0)) {
         return -EPERM;
     }
     c = begin(t);

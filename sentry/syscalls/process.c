@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Processes: clone, fork, execve, exit, wait4, pidfds, unshare, rseq. Decode and check; the acts are in sentry/kernel. */
+/* Processes: clone, fork, execve, exit, wait4, pidfds, unshare, rseq. Decode and check; the acts
+ * are in sentry/kernel. */
+#include "sentry/kernel/process.h"
 #include "base/heap.h"
 #include "base/usermem.h"
 #include "sentry/kernel/namespace.h"
 #include "sentry/kernel/pidfd.h"
-#include "sentry/kernel/process.h"
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/wait.h"
 #include "sentry/syscalls/rusage.h"
@@ -19,7 +20,8 @@
 
 /* ---- new tasks ---- */
 
-long sys_clone(struct task *t, unsigned long flags, uaddr stack, uaddr parent_tid, uaddr child_tid, uaddr tls)
+long sys_clone(struct task *t, unsigned long flags, uaddr stack, uaddr parent_tid, uaddr child_tid,
+               uaddr tls)
 {
     struct clone_args_k args = {
         .flags = flags & 0xffffff00U,
@@ -39,14 +41,14 @@ long sys_clone(struct task *t, unsigned long flags, uaddr stack, uaddr parent_ti
 
 long sys_fork(struct task *t)
 {
-    struct clone_args_k args = { .exit_signal = SIGCHLD };
+    struct clone_args_k args = {.exit_signal = SIGCHLD};
 
     return task_clone(t, &args);
 }
 
 long sys_vfork(struct task *t)
 {
-    struct clone_args_k args = { .flags = CLONE_VM | CLONE_VFORK, .exit_signal = SIGCHLD };
+    struct clone_args_k args = {.flags = CLONE_VM | CLONE_VFORK, .exit_signal = SIGCHLD};
 
     return task_clone(t, &args);
 }
@@ -77,7 +79,7 @@ static int copy_in_sized(void *dst, size_t known, uaddr src, size_t size)
 
 long sys_clone3(struct task *t, uaddr uargs, size_t size)
 {
-    struct clone_args a = { 0 };
+    struct clone_args a = {0};
     struct clone_args_k args;
     int err;
 
@@ -92,7 +94,8 @@ long sys_clone3(struct task *t, uaddr uargs, size_t size)
         return err;
     }
     if ((a.flags & (CLONE_DETACHED | CSIGNAL)) != 0 || a.exit_signal > ABI_NSIG ||
-        (a.flags & ~(0xffffff00UL | CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP | CLONE_NEWTIME)) != 0) {
+        (a.flags & ~(0xffffff00UL | CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP | CLONE_NEWTIME)) !=
+            0) {
         return -EINVAL;
     }
     if ((a.stack == 0) != (a.stack_size == 0) || (a.flags & CLONE_INTO_CGROUP) != 0 ||
@@ -167,11 +170,12 @@ long sys_set_tid_address(struct task *t, uaddr tidptr)
 
 long sys_wait4(struct task *t, int pid, uaddr status, int options, uaddr ru)
 {
-    struct wait_request req = { .options = (u32)options | WEXITED };
+    struct wait_request req = {.options = (u32)options | WEXITED};
     struct wait_result res;
     int err;
 
-    if ((options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)__WNOTHREAD | (int)__WCLONE | (int)__WALL)) != 0) {
+    if ((options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)__WNOTHREAD | (int)__WCLONE |
+                     (int)__WALL)) != 0) {
         return -EINVAL;
     }
     if (pid == INT32_MIN) {
@@ -193,7 +197,8 @@ long sys_wait4(struct task *t, int pid, uaddr status, int options, uaddr ru)
     if (res.pid != 0 && status != 0 && copy_out(status, &res.status, sizeof(res.status)) != 0) {
         return -EFAULT;
     }
-    if (res.pid != 0 && ru != 0 && rusage_copy_out(ru, res.utime, res.stime, res.maxrss, NULL) != 0) {
+    if (res.pid != 0 && ru != 0 &&
+        rusage_copy_out(ru, res.utime, res.stime, res.maxrss, NULL) != 0) {
         return -EFAULT;
     }
     return res.pid;
@@ -237,13 +242,13 @@ static int decode_id(struct task *t, int type, int id, struct wait_request *req)
 
 long sys_waitid(struct task *t, int type, int id, uaddr uinfo, int options, uaddr ru)
 {
-    struct wait_request req = { .options = (u32)options };
-    struct abi_siginfo info = { 0 };
+    struct wait_request req = {.options = (u32)options};
+    struct abi_siginfo info = {0};
     struct wait_result res;
     int err;
 
-    if ((options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | (int)__WNOTHREAD | (int)__WCLONE |
-                     (int)__WALL)) != 0 ||
+    if ((options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | (int)__WNOTHREAD |
+                     (int)__WCLONE | (int)__WALL)) != 0 ||
         (options & (WEXITED | WSTOPPED | WCONTINUED)) == 0) {
         return -EINVAL;
     }
@@ -259,11 +264,13 @@ long sys_waitid(struct task *t, int type, int id, uaddr uinfo, int options, uadd
         info.si_code = res.code;
         info.u.chld.pid = res.pid;
         info.u.chld.uid = res.uid;
-        info.u.chld.status = res.code == CLD_EXITED ? (res.status >> 8) & 0xff
-                             : res.code == CLD_STOPPED ? (res.status >> 8) & 0xff
-                             : res.code == CLD_CONTINUED ? SIGCONT : res.status & 0x7f;
+        info.u.chld.status = res.code == CLD_EXITED      ? (res.status >> 8) & 0xff
+                             : res.code == CLD_STOPPED   ? (res.status >> 8) & 0xff
+                             : res.code == CLD_CONTINUED ? SIGCONT
+                                                         : res.status & 0x7f;
     }
-    if (res.pid != 0 && ru != 0 && rusage_copy_out(ru, res.utime, res.stime, res.maxrss, NULL) != 0) {
+    if (res.pid != 0 && ru != 0 &&
+        rusage_copy_out(ru, res.utime, res.stime, res.maxrss, NULL) != 0) {
         return -EFAULT;
     }
     /* Linux writes only the first fields, up to and including si_status. */
@@ -367,7 +374,8 @@ long sys_arch_prctl(struct task *t, int code, unsigned long addr)
 long sys_rseq(struct task *t, uaddr rseq, unsigned int len, int flags, unsigned int sig)
 {
     if ((flags & RSEQ_FLAG_UNREGISTER) != 0) {
-        if ((flags & ~RSEQ_FLAG_UNREGISTER) != 0 || t->rseq != rseq || t->rseq == 0 || len != t->rseq_len) {
+        if ((flags & ~RSEQ_FLAG_UNREGISTER) != 0 || t->rseq != rseq || t->rseq == 0 ||
+            len != t->rseq_len) {
             return -EINVAL;
         }
         if (sig != t->rseq_sig) {
@@ -401,12 +409,4 @@ long sys_rseq(struct task *t, uaddr rseq, unsigned int len, int flags, unsigned 
 long sys_unshare(struct task *t, unsigned long flags)
 {
     return task_unshare(t, flags);
-}
-
-long sys_setns(struct task *t, int fd, int type)
-{
-    AUTOPUT_FILE f = fd_get(t->vfs.fdt, fd);
-
-    (void)type;
-    return f == NULL ? -EBADF : -EINVAL; /* no namespace files to join yet: any other file is EINVAL */
 }

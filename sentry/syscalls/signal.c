@@ -5,12 +5,14 @@
 #include "sentry/kernel/kernel_priv.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/signalfd.h"
 #include "sentry/kernel/timer.h"
 #include "sentry/syscalls/syscalls.h"
 #include "vfs/fdtable.h"
 
 #define SA_KNOWN                                                                                   \
-    (SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER | SA_RESETHAND | 0x04000000UL)
+    (SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER |             \
+     SA_RESETHAND | 0x04000000UL)
 
 static bool sig_valid(int sig)
 {
@@ -50,7 +52,7 @@ long sys_rt_sigaction(struct task *t, int sig, uaddr uact, uaddr uold, size_t si
             struct task *other;
 
             sigpending_flush(tg, &tg->shared_pending, SIG_BIT(sig));
-            TAILQ_FOREACH(other, &tg->threads, tg_link) {
+            TAILQ_FOREACH (other, &tg->threads, tg_link) {
                 sigpending_flush(tg, &other->pending, SIG_BIT(sig));
             }
         }
@@ -129,7 +131,7 @@ long sys_pause(struct task *t)
 
 long sys_rt_sigreturn(struct task *t)
 {
-    struct abi_siginfo info = { .si_signo = SIGSEGV, .si_code = SI_KERNEL };
+    struct abi_siginfo info = {.si_signo = SIGSEGV, .si_code = SI_KERNEL};
 
     if (sigframe_pop(t) != 0) {
         signal_force(t, &info);
@@ -165,8 +167,9 @@ long sys_sigaltstack(struct task *t, uaddr uss, uaddr uold)
         }
         t->altstack = ss;
     }
-    old.ss_flags = (s32)(((u32)old.ss_flags & SS_AUTODISARM_FLAG) |
-                         (old.ss_size == 0 ? SS_DISABLE : on ? SS_ONSTACK : 0));
+    old.ss_flags = (s32)(((u32)old.ss_flags & SS_AUTODISARM_FLAG) | (old.ss_size == 0 ? SS_DISABLE
+                                                                     : on             ? SS_ONSTACK
+                                                                                      : 0));
     old.pad = 0;
     return uold != 0 ? copy_out(uold, &old, sizeof(old)) : 0;
 }
@@ -380,4 +383,46 @@ long sys_restart_syscall(struct task *t)
 
     t->restart.fn = NULL;
     return fn != NULL ? fn(t) : -EINTR;
+}
+
+/* ---- signalfd ---- */
+
+static long signalfd_do(struct task *t, int fd, uaddr umask, size_t size, u32 flags)
+{
+    sigmask_t mask;
+    struct file *f;
+    int err = mask_in(&mask, umask, size);
+
+    if (err == 0 && (flags & ~(u32)(O_CLOEXEC | O_NONBLOCK)) != 0) {
+        err = -EINVAL;
+    }
+    if (err != 0) {
+        return err;
+    }
+    mask &= ~SIGMASK_KILL_STOP;
+    if (fd == -1) {
+        f = signalfd_new(mask, flags & O_NONBLOCK, t->vfs.cred);
+        if (IS_ERR(f)) {
+            return PTR_ERR(f);
+        }
+        return fd_install(t->vfs.fdt, f, 0, task_rlimit(t, RLIMIT_NOFILE),
+                          (flags & O_CLOEXEC) != 0);
+    }
+    f = fd_get(t->vfs.fdt, fd);
+    if (f == NULL) {
+        return -EBADF;
+    }
+    err = signalfd_set_mask(f, mask);
+    file_put(f);
+    return err != 0 ? err : fd;
+}
+
+long sys_signalfd(struct task *t, int fd, uaddr mask, size_t size)
+{
+    return signalfd_do(t, fd, mask, size, 0);
+}
+
+long sys_signalfd4(struct task *t, int fd, uaddr mask, size_t size, int flags)
+{
+    return signalfd_do(t, fd, mask, size, (u32)flags);
 }

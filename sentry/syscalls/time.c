@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Clocks and sleeps: clock_gettime(2), clock_nanosleep(2), times(2). Setting a clock: EPERM, as without CAP_SYS_TIME. */
+/* Clocks and sleeps: clock_gettime(2), clock_nanosleep(2), times(2). Setting a clock: EPERM, as
+ * without CAP_SYS_TIME. */
 #include "base/clock.h"
 #include "base/usermem.h"
 #include "sentry/kernel/kernel_priv.h"
@@ -11,12 +12,12 @@
 #include <sys/timex.h>
 #include <time.h>
 
-#define CLOCK_TICK_NS 10000000UL /* USER_HZ 100 */
+#define CLOCK_TICK_NS      10000000UL /* USER_HZ 100 */
 #define CPUCLOCK_PERTHREAD 4
 
 static struct timespec to_timespec(u64 ns)
 {
-    return (struct timespec){ (time_t)(ns / NSEC_PER_SEC), (long)(ns % NSEC_PER_SEC) };
+    return (struct timespec){(time_t)(ns / NSEC_PER_SEC), (long)(ns % NSEC_PER_SEC)};
 }
 
 /* A CPU clock id of pthread_getcpuclockid: ~pid << 3 | kind (linux/posix-timers). */
@@ -29,7 +30,9 @@ static int cpu_clock_read(struct task *t, int id, u64 *ns)
         return -EINVAL;
     }
     other = pid == 0 ? task_get(t) : task_find(pid);
-    if (other == NULL || ((id & CPUCLOCK_PERTHREAD) != 0 ? other->tg != t->tg : other->tg->tgid != other->tid && pid != 0)) {
+    if (other == NULL ||
+        ((id & CPUCLOCK_PERTHREAD) != 0 ? other->tg != t->tg
+                                        : other->tg->tgid != other->tid && pid != 0)) {
         task_put(other);
         return -EINVAL;
     }
@@ -93,7 +96,7 @@ long sys_clock_gettime(struct task *t, int clock, uaddr uts)
 
 long sys_clock_getres(struct task *t, int clock, uaddr uts)
 {
-    struct timespec ts = { 0, 1 };
+    struct timespec ts = {0, 1};
     u64 ns;
     int err = clock_read(t, clock, &ns);
 
@@ -122,9 +125,10 @@ long sys_clock_settime(struct task *t, int clock, uaddr uts)
 
 long sys_gettimeofday(struct task *t, uaddr utv, uaddr utz)
 {
-    struct timezone tz = { 0 };
+    struct timezone tz = {0};
     u64 ns = clock_realtime();
-    struct timeval tv = { (time_t)(ns / NSEC_PER_SEC), (suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC) };
+    struct timeval tv = {(time_t)(ns / NSEC_PER_SEC),
+                         (suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC)};
 
     (void)t;
     if (utv != 0 && copy_out(utv, &tv, sizeof(tv)) != 0) {
@@ -263,7 +267,8 @@ static long sleep_relative(struct task *t, const struct timespec *ts, uaddr urem
     long ret = sleep_until(deadline);
 
     if (ret == -ERESTART_RESTARTBLOCK) {
-        t->restart = (struct restart_block){ .fn = restart_sleep, .deadline = deadline, .addr = urem };
+        t->restart =
+            (struct restart_block){.fn = restart_sleep, .deadline = deadline, .addr = urem};
         ret = rem_out(urem, deadline, ret);
     }
     return ret;
@@ -304,7 +309,8 @@ long sys_clock_nanosleep(struct task *t, int clock, int flags, uaddr ureq, uaddr
     if (err != 0 || clock == CLOCK_THREAD_CPUTIME_ID) {
         return -EINVAL;
     }
-    if (clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC_COARSE || clock == CLOCK_MONOTONIC_RAW) {
+    if (clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC_COARSE ||
+        clock == CLOCK_MONOTONIC_RAW) {
         return -EOPNOTSUPP;
     }
     if (copy_in(&ts, ureq, sizeof(ts)) != 0) {

@@ -16,19 +16,20 @@ static bool timeval_valid(const struct timeval *tv)
 
 static u64 timeval_ns(const struct timeval *tv)
 {
-    struct timespec ts = { tv->tv_sec, tv->tv_usec * 1000 };
+    struct timespec ts = {tv->tv_sec, tv->tv_usec * 1000};
 
     return timespec_ns(&ts);
 }
 
 static struct timeval to_timeval(u64 ns)
 {
-    return (struct timeval){ (time_t)(ns / NSEC_PER_SEC), (suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC) };
+    return (struct timeval){(time_t)(ns / NSEC_PER_SEC),
+                            (suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC)};
 }
 
 static int itimer_out(uaddr u, const struct itimer_value *v)
 {
-    struct itimerval out = { to_timeval(v->interval), to_timeval(v->value) };
+    struct itimerval out = {to_timeval(v->interval), to_timeval(v->value)};
 
     return copy_out(u, &out, sizeof(out));
 }
@@ -47,7 +48,7 @@ long sys_getitimer(struct task *t, int which, uaddr uvalue)
 
 long sys_setitimer(struct task *t, int which, uaddr uvalue, uaddr uold)
 {
-    struct itimer_value v = { 0 }, old;
+    struct itimer_value v = {0}, old;
     struct itimerval in;
     int err;
 
@@ -73,7 +74,7 @@ long sys_setitimer(struct task *t, int which, uaddr uvalue, uaddr uold)
 
 long sys_alarm(struct task *t, unsigned int seconds)
 {
-    struct itimer_value v = { 0, (u64)seconds * NSEC_PER_SEC }, old;
+    struct itimer_value v = {0, (u64)seconds * NSEC_PER_SEC}, old;
     int err = itimer_set_value(t->tg, ITIMER_REAL, &v, &old);
 
     if (err != 0) {
@@ -98,7 +99,7 @@ _Static_assert(sizeof(struct abi_sigevent) == 64, "struct sigevent");
 
 long sys_timer_create(struct task *t, int clock, uaddr uevent, uaddr uid)
 {
-    struct sigevent_args ev = { .notify = SIGEV_SIGNAL, .signo = SIGALRM, .is_default = true };
+    struct sigevent_args ev = {.notify = SIGEV_SIGNAL, .signo = SIGALRM, .is_default = true};
     struct abi_sigevent raw;
     int id;
 
@@ -106,7 +107,7 @@ long sys_timer_create(struct task *t, int clock, uaddr uevent, uaddr uid)
         if (copy_in(&raw, uevent, sizeof(raw)) != 0) {
             return -EFAULT;
         }
-        ev = (struct sigevent_args){ raw.notify, raw.signo, raw.value, raw.tid, false };
+        ev = (struct sigevent_args){raw.notify, raw.signo, raw.value, raw.tid, false};
     }
     id = posix_timer_create(t, clock, &ev);
     if (id < 0) {
@@ -122,8 +123,8 @@ long sys_timer_create(struct task *t, int clock, uaddr uevent, uaddr uid)
 static int spec_out(uaddr u, const struct itimer_value *v)
 {
     struct itimerspec out = {
-        { (time_t)(v->interval / NSEC_PER_SEC), (long)(v->interval % NSEC_PER_SEC) },
-        { (time_t)(v->value / NSEC_PER_SEC), (long)(v->value % NSEC_PER_SEC) },
+        {(time_t)(v->interval / NSEC_PER_SEC), (long)(v->interval % NSEC_PER_SEC)},
+        {(time_t)(v->value / NSEC_PER_SEC), (long)(v->value % NSEC_PER_SEC)},
     };
 
     return copy_out(u, &out, sizeof(out));
