@@ -298,11 +298,6 @@ long sys_personality(struct task *t, unsigned long persona)
     return old;
 }
 
-long sys_vhangup(struct task *t)
-{
-    return cred_capable(t->vfs.cred, CAP_SYS_TTY_CONFIG) ? 0 : -EPERM;
-}
-
 /* ---- prctl ---- */
 
 static long set_comm(struct task *t, uaddr uname)
@@ -400,7 +395,7 @@ static long prctl_caps(struct task *t, int option, unsigned long arg2, unsigned 
 
     switch (option) {
     case PR_CAPBSET_READ:
-        return arg2 > CAP_LAST_CAP ? -EINVAL : (c->cap_bounding >> arg2) & 1;
+        return arg2 > CAP_LAST_CAP ? -EINVAL : (long)((c->cap_bounding >> arg2) & 1);
     case PR_CAPBSET_DROP:
         if (!cred_capable(c, CAP_SETPCAP)) {
             return -EPERM;

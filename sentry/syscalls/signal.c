@@ -316,7 +316,7 @@ static int dequeue_wanted(struct task *t, sigmask_t want, struct abi_siginfo *in
     return signal_dequeue(t, want, info);
 }
 
-static int sigtimedwait(struct task *t, sigmask_t want, u64 deadline, struct abi_siginfo *info)
+static int take_or_wait(struct task *t, sigmask_t want, u64 deadline, struct abi_siginfo *info)
 {
     int sig = dequeue_wanted(t, want, info), err = 0;
 
@@ -365,7 +365,7 @@ long sys_rt_sigtimedwait(struct task *t, uaddr uset, uaddr uinfo, uaddr utimeout
         deadline = ts.tv_sec == 0 && ts.tv_nsec == 0 ? 0 : clock_deadline(&ts);
     }
     want &= ~SIGMASK_KILL_STOP;
-    sig = sigtimedwait(t, want, deadline, &info);
+    sig = take_or_wait(t, want, deadline, &info);
     if (sig > 0) {
         if (info.si_code == SI_TIMER) {
             info.u.timer.overrun = posix_timer_delivered(t->tg, info.u.timer.tid);
