@@ -21,12 +21,14 @@ must_check int arg_block_add_user(struct arg_block *b, uaddr vec,
 u32 arg_block_argc(const struct arg_block *b);
 
 struct exec_image {
-    struct mm *mm;      /* out: the new address space, counted */
-    uaddr entry, stack; /* out: first rip and rsp */
-    char comm[16];      /* out */
-    struct file *exe;   /* out: counted, the program itself (the interpreter for scripts) */
-    bool secure;        /* in: AT_SECURE */
-    u32 stack_exec;     /* out */
+    struct mm *mm;           /* out: the new address space, counted */
+    uaddr entry, stack;      /* out: first rip and rsp */
+    char comm[16];           /* out */
+    struct file *exe;        /* out: counted, the program itself (the interpreter for scripts) */
+    bool secure;             /* in: AT_SECURE */
+    bool fixed_layout;       /* in: ADDR_NO_RANDOMIZE: the same addresses every time */
+    const struct cred *cred; /* in: whose ids AT_UID... tell, borrowed; NULL: ctx->cred */
+    u32 stack_exec;          /* out */
 };
 
 /* Load `file` (already opened for exec; name as given, for #! and AT_EXECFN) into a new mm. Follows

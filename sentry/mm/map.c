@@ -103,7 +103,10 @@ static int vma_set_file(struct vma *v, const struct mmap_args *a)
     bool shared = (v->flags & VMA_SHARED) != 0;
     struct mappable *m;
 
-    if (a->file != NULL) {
+    if (a->mappable != NULL) {
+        m = a->mappable;
+        v->off = a->off;
+    } else if (a->file != NULL) {
         m = file_mmap(a->file, a->prot, a->flags);
         if (IS_ERR(m)) {
             return (int)PTR_ERR(m);

@@ -89,7 +89,7 @@ void mm_put(struct mm *mm)
     pma_free_all(mm);
     mutex_unlock(&mm->pma_lock);
     vma_list_put(&dead);
-    file_put(mm->exe);
+    mm_set_exe_file(mm, NULL);
     heap_free(mm->ops);
     cache_del(mm_cache, mm);
 }
@@ -110,17 +110,24 @@ struct file *mm_exe_file(struct mm *mm)
     return mm->exe != NULL ? file_get(mm->exe) : NULL;
 }
 
+/* While it is an address space's program, a file cannot be opened for writing (ETXTBSY). */
 void mm_set_exe_file(struct mm *mm, struct file *f)
 {
     struct file *old;
+    bool denied = f != NULL && inode_deny_write(f->inode) == 0, old_denied;
 
     if (f != NULL) {
         file_get(f);
     }
     spin_lock(&mm->exe_lock);
     old = mm->exe;
+    old_denied = mm->exe_denied;
     mm->exe = f;
+    mm->exe_denied = denied;
     spin_unlock(&mm->exe_lock);
+    if (old_denied) {
+        inode_allow_write(old->inode);
+    }
     file_put(old);
 }
 

@@ -70,6 +70,7 @@ struct mmap_args {
     u32 prot, flags; /* PROT_*, MAP_* as of mmap(2); unknown MAP bits were refused by the caller for
                       * MAP_SHARED_VALIDATE */
     struct file *file; /* borrowed; NULL: anonymous */
+    struct mappable *mappable; /* instead of file: an object that is never freed (the vDSO) */
     u64 off;           /* bytes, page-aligned */
     const char *name;  /* shown in maps ("[vdso]", "[stack]") or NULL; static storage */
     const struct mm_limits *limits; /* NULL: unlimited (loader) */

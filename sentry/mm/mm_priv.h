@@ -110,6 +110,7 @@ struct mm {
     struct mm_layout layout;  /* fields by mm->lock */
     struct spinlock exe_lock; /* exe */
     struct file *exe;         /* (exe_lock) counted */
+    bool exe_denied;          /* (exe_lock) writing to it is denied through us */
 };
 
 /* ---- vma.c: the VMA tree. mm->lock held for writing unless said otherwise. ---- */
