@@ -8,7 +8,7 @@
  * uses the stack and reads memory only from pages that are read-only in the stub.
  *
  *     r15  STUB_CTL            r14d  the last seq answered
- *     r13  index of the order  rbx   the order
+ *     r13  index of the order  rbx   the order        rbp  its number
  *     r12  0; the tracer sets it in a thread that it catches before stub_unborn
  */
 #include "platform/shared.h"
@@ -64,15 +64,16 @@ mapper_loop:
 mapper_order:
     cmp     CTL_COUNT(%r15), %r13d
     jae     mapper_done
-    mov     ORDER_NR(%rbx), %eax
+    mov     ORDER_NR(%rbx), %ebp
     mov     (ORDER_ARGS + 0)(%rbx), %rdi
     mov     (ORDER_ARGS + 8)(%rbx), %rsi
     mov     (ORDER_ARGS + 16)(%rbx), %rdx
     mov     (ORDER_ARGS + 24)(%rbx), %r10
     mov     (ORDER_ARGS + 32)(%rbx), %r8
     mov     (ORDER_ARGS + 40)(%rbx), %r9
+    mov     %ebp, %eax
     syscall
-    cmpl    $__NR_clone, ORDER_NR(%rbx)
+    cmp     $__NR_clone, %ebp
     je      mapper_cloned
     cmp     $-4095, %rax
     jae     mapper_failed
@@ -136,9 +137,12 @@ mapper_cloned:
     put_part 3
     jmp     mapper_next
 
-/* In the child of a clone: a thread, or (args[5] is its control page) a stub process. */
+/*
+ * In the child of a clone: a thread, or (args[5], still in r9, is its control page) a stub process.
+ * The parent may have answered by now and the sentry have written the next order, so nothing may
+ * be read from the order any more.
+ */
 newborn:
-    mov     (ORDER_ARGS + 40)(%rbx), %r9
     test    %r9, %r9
     jz      newborn_thread
 
