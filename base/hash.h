@@ -6,7 +6,7 @@
 
 #include "base/base.h"
 
-extern u64 hash_secret; /* set by rand at boot */
+extern u64 hash_secret; /* set before main by base/rand.c, and again by rand_seed */
 
 static inline u64 hash_mix(u64 x)
 {

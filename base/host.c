@@ -157,3 +157,13 @@ int host_getpid(void)
 {
     return (int)CALL(SYS_getpid, 0);
 }
+
+int host_getrlimit(int resource, struct rlimit *rl)
+{
+    return (int)CALL(SYS_prlimit64, 0, resource, NULL, rl);
+}
+
+void host_sched_yield(void)
+{
+    (void)CALL(SYS_sched_yield, 0);
+}

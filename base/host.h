@@ -12,6 +12,7 @@
 
 #include <sys/uio.h>
 
+struct rlimit;
 struct stat;
 struct timespec;
 
@@ -38,6 +39,8 @@ must_check int host_ftruncate(int fd, u64 len);
 must_check int host_fallocate(int fd, int mode, u64 off, u64 len);
 must_check ssize_t host_getrandom(void *buf, size_t len, u32 flags);
 must_check int host_fstat(int fd, struct stat *st);
+must_check int host_getrlimit(int resource, struct rlimit *rl);
+void host_sched_yield(void);
 int host_gettid(void);
 int host_getpid(void);
 noreturn_fn void host_exit_group(int status);

@@ -71,6 +71,22 @@ static u32 index_at(u32 id, u32 level)
     return (id >> (BITS * (level - 1))) & MASK;
 }
 
+/* Child i of n has changed: an empty one goes (also after a failed insertion), a full one is noted.
+ */
+static void node_update(struct idr_node *n, u32 i)
+{
+    struct idr_node *child = n->slot[i];
+
+    n->full &= ~(1ULL << i);
+    if (child->used == 0) {
+        cache_del(idr_node_cache, child);
+        n->slot[i] = NULL;
+        n->used &= ~(1ULL << i);
+    } else if (child->full == ~0ULL) {
+        n->full |= 1ULL << i;
+    }
+}
+
 static int node_insert(struct idr_node *n, u32 level, u32 id, void *ptr)
 {
     u32 i = index_at(id, level);
@@ -93,9 +109,7 @@ static int node_insert(struct idr_node *n, u32 level, u32 id, void *ptr)
         n->used |= 1ULL << i;
     }
     err = node_insert(n->slot[i], level - 1, id, ptr);
-    if (((struct idr_node *)n->slot[i])->full == ~0ULL) {
-        n->full |= 1ULL << i;
-    }
+    node_update(n, i);
     return err;
 }
 
@@ -151,7 +165,7 @@ int idr_alloc(struct idr *idr, void *ptr, u32 low, u32 high)
     s64 id = find_free(idr, low);
     int err;
 
-    if (id >= high) {
+    if (id >= min(high, (u32)INT32_MAX)) {
         return -ENOSPC;
     }
     err = idr_insert(idr, ptr, (u32)id);
@@ -216,17 +230,8 @@ static void *node_remove(struct idr_node *n, u32 level, u32 id)
         n->full &= ~(1ULL << i);
         return old;
     }
-    struct idr_node *child = old;
-
-    old = node_remove(child, level - 1, id);
-    if (old != NULL) {
-        n->full &= ~(1ULL << i);
-        if (child->used == 0) {
-            cache_del(idr_node_cache, child);
-            n->slot[i] = NULL;
-            n->used &= ~(1ULL << i);
-        }
-    }
+    old = node_remove(old, level - 1, id);
+    node_update(n, i);
     return old;
 }
 

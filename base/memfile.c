@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The memory file: which offsets are in use and by how many owners. Two trees under one raw spin
- * lock:
+ * The memory file: which offsets are in use and by how many owners. One raw spin lock guards:
  *
- * - segments: [off, off+len) with one reference count and kind, sorted by offset; neighbours that
- * agree merge.
- * - free runs: given-back offsets, merged; a fresh range is taken from the end when none fits.
+ * - used: segments [off, off+len) with one reference count and kind, by offset; neighbours that
+ *   agree merge, so what it costs goes with the number of different counts, not of pages.
+ * - free: runs below `end` without an owner, by offset (to merge) and by size (best fit). At and
+ *   above `end` nothing was ever handed out, or all was given back.
  *
  * Pages whose last owner left are punched out of the file outside of the lock; their offsets become
  * free only after that, so nobody can be handed pages that are about to vanish.
+ *
+ * Giving up a reference may need a boundary inside a segment, that is memory, and must not fail: a
+ * small reserve of segments is kept for it. Should even that run out, the range is leaked (and
+ * said so): the file's memory is bounded, a wrong count would not be.
  */
 #include "base/memfile.h"
 
@@ -16,42 +20,55 @@
 #include "base/err.h"
 #include "base/heap.h"
 #include "base/host.h"
+#include "base/log.h"
 #include "base/panic.h"
 #include "base/spin_priv.h"
-
 #include "base/tree.h"
+
 #include <linux/falloc.h>
 #include <sys/mman.h>
+#include <sys/queue.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #ifdef PAVISE_TSAN
 #define WINDOW_BASE NULL
-#define WINDOW_SIZE (64 * GiB)
+#define WINDOW_SIZE (256 * GiB)
 #else
 #define WINDOW_BASE ((void *)0x300000000000UL)
 #define WINDOW_SIZE (16 * TiB)
 #endif
 #define WINDOW_MIN (64 * GiB)
 #define HUGE_ALIGN (2 * MiB)
+#define MAX_SPARE  32
 
 struct memfile_segment {
-    RB_ENTRY(memfile_segment) link;
+    RB_ENTRY(memfile_segment) link; /* in used or free, by offset */
+    union {
+        RB_ENTRY(memfile_segment) by_size;     /* in free_sizes */
+        SLIST_ENTRY(memfile_segment) in_spare; /* in spare */
+    };
     u64 off, len;
     u32 refs; /* 0: a free run */
     u32 kind;
 };
 RB_HEAD(segment_tree, memfile_segment);
+RB_HEAD(size_tree, memfile_segment);
 
+/* Key: (c) const after creation, (l) lock, (a) atomic. */
 struct memfile {
-    int fd;       /* (c) */
-    char *window; /* (c) */
-    u64 size;     /* (c) bytes of offsets */
-    u64 limit;    /* (c) */
-    struct raw_spin lock;
-    struct segment_tree used, free;      /* (lock) */
-    u64 end;                             /* (lock) offsets at and above were never handed out */
-    u64 kind_bytes[MEMFILE_KINDS];       /* (lock) bytes of offsets with owners */
-    _Atomic u64 committed, committed_at; /* cache of st_blocks and its age */
+    int fd;                                        /* (c) */
+    char *window;                                  /* (c) */
+    u64 size;                                      /* (c) bytes of offsets */
+    u64 limit;                                     /* (c) */
+    struct raw_spin lock;                          /* takes only the heap's locks */
+    struct segment_tree used, free;                /* (l) */
+    struct size_tree free_sizes;                   /* (l) */
+    SLIST_HEAD(spare_list, memfile_segment) spare; /* (l) for what must not fail */
+    u32 nr_spare;                                  /* (l) */
+    u64 end;                                       /* (l) */
+    _Atomic u64 kind_bytes[MEMFILE_KINDS];         /* (a) bytes of offsets with owners */
+    _Atomic u64 committed, committed_at;           /* (a) the last st_blocks and its time */
 };
 
 DEFINE_CACHE(segment_cache, struct memfile_segment);
@@ -64,6 +81,41 @@ static int segment_cmp(const struct memfile_segment *a, const struct memfile_seg
     return a->off < b->off ? -1 : a->off > b->off;
 }
 RB_GENERATE_STATIC(segment_tree, memfile_segment, link, segment_cmp)
+
+static int size_cmp(const struct memfile_segment *a, const struct memfile_segment *b)
+{
+    if (a->len != b->len) {
+        return a->len < b->len ? -1 : 1;
+    }
+    return segment_cmp(a, b);
+}
+RB_GENERATE_STATIC(size_tree, memfile_segment, by_size, size_cmp)
+
+/* ---- segments: all with the lock held ---- */
+
+/* A segment for a step that must not fail: from the heap, else from the reserve. */
+static struct memfile_segment *segment_get(struct memfile *mf, bool may_fail)
+{
+    struct memfile_segment *s = cache_new(segment_cache);
+
+    if (s == NULL && !may_fail && !SLIST_EMPTY(&mf->spare)) {
+        s = SLIST_FIRST(&mf->spare);
+        SLIST_REMOVE_HEAD(&mf->spare, in_spare);
+        mf->nr_spare--;
+        memset(s, 0, sizeof(*s));
+    }
+    return s;
+}
+
+static void segment_drop(struct memfile *mf, struct memfile_segment *s)
+{
+    if (mf->nr_spare < MAX_SPARE) {
+        SLIST_INSERT_HEAD(&mf->spare, s, in_spare);
+        mf->nr_spare++;
+    } else {
+        cache_del(segment_cache, s);
+    }
+}
 
 /* The segment that holds `off`, or the first behind it; NULL: none. */
 static struct memfile_segment *segment_at(struct segment_tree *tree, u64 off)
@@ -78,16 +130,16 @@ static struct memfile_segment *segment_at(struct segment_tree *tree, u64 off)
     return prev != NULL && off - prev->off < prev->len ? prev : s;
 }
 
-/* Make a boundary at `off` inside s; returns the part from off on, NULL: no memory. */
-static struct memfile_segment *segment_split(struct segment_tree *tree, struct memfile_segment *s,
-                                             u64 off)
+/* Make a boundary at `off` inside used segment s; returns the part from off on, NULL: no memory. */
+static struct memfile_segment *segment_split(struct memfile *mf, struct memfile_segment *s, u64 off,
+                                             bool may_fail)
 {
     struct memfile_segment *n;
 
     if (off == s->off) {
         return s;
     }
-    n = cache_new(segment_cache);
+    n = segment_get(mf, may_fail);
     if (n == NULL) {
         return NULL;
     }
@@ -96,7 +148,7 @@ static struct memfile_segment *segment_split(struct segment_tree *tree, struct m
     n->refs = s->refs;
     n->kind = s->kind;
     s->len = off - s->off;
-    RB_INSERT(segment_tree, tree, n);
+    RB_INSERT(segment_tree, &mf->used, n);
     return n;
 }
 
@@ -105,61 +157,223 @@ static bool segment_joins(const struct memfile_segment *a, const struct memfile_
     return a->off + a->len == b->off && a->refs == b->refs && a->kind == b->kind;
 }
 
-/* Merge s with equal neighbours; returns what it became. */
-static struct memfile_segment *segment_merge(struct segment_tree *tree, struct memfile_segment *s)
+/* Merge used segment s with equal neighbours; returns what it became. */
+static struct memfile_segment *segment_merge(struct memfile *mf, struct memfile_segment *s)
 {
-    struct memfile_segment *prev = RB_PREV(segment_tree, tree, s), *next;
+    struct memfile_segment *prev = RB_PREV(segment_tree, &mf->used, s), *next;
 
     if (prev != NULL && segment_joins(prev, s)) {
         prev->len += s->len;
-        RB_REMOVE(segment_tree, tree, s);
-        cache_del(segment_cache, s);
+        RB_REMOVE(segment_tree, &mf->used, s);
+        segment_drop(mf, s);
         s = prev;
     }
-    next = RB_NEXT(segment_tree, tree, s);
+    next = RB_NEXT(segment_tree, &mf->used, s);
     if (next != NULL && segment_joins(s, next)) {
         s->len += next->len;
-        RB_REMOVE(segment_tree, tree, next);
-        cache_del(segment_cache, next);
+        RB_REMOVE(segment_tree, &mf->used, next);
+        segment_drop(mf, next);
     }
     return s;
+}
+
+/* ---- free offsets: all with the lock held ---- */
+
+static void free_insert(struct memfile *mf, struct memfile_segment *f)
+{
+    RB_INSERT(segment_tree, &mf->free, f);
+    RB_INSERT(size_tree, &mf->free_sizes, f);
+}
+
+static void free_remove(struct memfile *mf, struct memfile_segment *f)
+{
+    RB_REMOVE(segment_tree, &mf->free, f);
+    RB_REMOVE(size_tree, &mf->free_sizes, f);
+}
+
+/* [off, off+len) becomes free; takes over `f`, the node for it. */
+static void free_add(struct memfile *mf, struct memfile_segment *f, u64 off, u64 len)
+{
+    struct memfile_segment *near;
+
+    *f = (struct memfile_segment){.off = off, .len = len};
+    near = RB_NFIND(segment_tree, &mf->free, f);
+    if (near != NULL && near->off == f->off + f->len) {
+        free_remove(mf, near);
+        f->len += near->len;
+        segment_drop(mf, near);
+    }
+    near = RB_NFIND(segment_tree, &mf->free, f);
+    near = near != NULL ? RB_PREV(segment_tree, &mf->free, near) : RB_MAX(segment_tree, &mf->free);
+    if (near != NULL && near->off + near->len == f->off) {
+        free_remove(mf, near);
+        f->off = near->off;
+        f->len += near->len;
+        segment_drop(mf, near);
+    }
+    if (f->off + f->len == mf->end) {
+        mf->end = f->off;
+        segment_drop(mf, f);
+    } else {
+        free_insert(mf, f);
+    }
+}
+
+/* Cut [off, off+len) out of free run f. False: no memory for what is left over. */
+static bool free_cut(struct memfile *mf, struct memfile_segment *f, u64 off, u64 len)
+{
+    u64 start = f->off, end = f->off + f->len;
+    struct memfile_segment *tail = NULL;
+
+    if (off > start && off + len < end) {
+        tail = segment_get(mf, true);
+        if (tail == NULL) {
+            return false;
+        }
+    }
+    free_remove(mf, f);
+    if (tail != NULL) {
+        *tail = (struct memfile_segment){.off = off + len, .len = end - (off + len)};
+        free_insert(mf, tail);
+        end = off + len;
+    }
+    f->off = off > start ? start : off + len;
+    f->len = off > start ? off - start : end - (off + len);
+    if (f->len > 0) {
+        free_insert(mf, f);
+    } else {
+        segment_drop(mf, f);
+    }
+    return true;
+}
+
+/*
+ * The smallest free run that holds `len` bytes aligned to `align`. Only a few runs that may be
+ * spoilt by their alignment are tried before one is taken that is large enough for any.
+ */
+static bool free_take(struct memfile *mf, u64 len, u64 align, u64 *off)
+{
+    struct memfile_segment key = {.len = len};
+    struct memfile_segment *f = RB_NFIND(size_tree, &mf->free_sizes, &key);
+
+    for (unsigned tries = 0; f != NULL; tries++) {
+        *off = ALIGN_UP(f->off, align);
+        if (range_ok(*off - f->off, len, f->len)) {
+            return free_cut(mf, f, *off, len);
+        }
+        if (tries < 16) {
+            f = RB_NEXT(size_tree, &mf->free_sizes, f);
+        } else {
+            key.len = len + align;
+            f = RB_NFIND(size_tree, &mf->free_sizes, &key);
+        }
+    }
+    return false;
+}
+
+/* Offsets at the end; what alignment skips becomes free (`gap` is a node for it, NULL: lost). */
+static bool end_take(struct memfile *mf, u64 len, u64 align, u64 *off)
+{
+    u64 old_end = mf->end;
+    struct memfile_segment *gap;
+
+    *off = ALIGN_UP(old_end, align);
+    if (!range_ok(*off, len, mf->size)) {
+        return false;
+    }
+    gap = *off > old_end ? segment_get(mf, true) : NULL;
+    mf->end = *off + len;
+    if (gap != NULL) {
+        free_add(mf, gap, old_end, *off - old_end);
+    }
+    return true;
+}
+
+/* ---- life ---- */
+
+/* How large a file may we make? Asking for more than RLIMIT_FSIZE would earn a signal. */
+static u64 largest_file(void)
+{
+    struct rlimit rl;
+
+    if (host_getrlimit(RLIMIT_FSIZE, &rl) != 0 || rl.rlim_cur > WINDOW_SIZE) {
+        return WINDOW_SIZE;
+    }
+    return ALIGN_DOWN(rl.rlim_cur, HUGE_ALIGN);
+}
+
+/* Size the file and map it, smaller and smaller until it works. */
+static int window_open(struct memfile *mf)
+{
+    int place = WINDOW_BASE != NULL ? MAP_FIXED_NOREPLACE : 0, err = -EFBIG;
+
+    for (u64 size = largest_file(); size >= WINDOW_MIN; size = ALIGN_DOWN(size / 2, HUGE_ALIGN)) {
+        void *window;
+
+        err = host_ftruncate(mf->fd, size);
+        if (err != 0) {
+            continue;
+        }
+        window = host_mmap(WINDOW_BASE, size, PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_NORESERVE | place, mf->fd, 0);
+        if (!IS_ERR(window)) {
+            (void)host_madvise(window, size, MADV_DONTDUMP);
+            mf->window = window;
+            mf->size = size;
+            return 0;
+        }
+        err = (int)PTR_ERR(window);
+    }
+    return err;
+}
+
+static void memfile_free(struct memfile *mf)
+{
+    struct memfile_segment *s;
+
+    while ((s = SLIST_FIRST(&mf->spare)) != NULL) {
+        SLIST_REMOVE_HEAD(&mf->spare, in_spare);
+        cache_del(segment_cache, s);
+    }
+    if (mf->fd >= 0) {
+        host_close(mf->fd);
+    }
+    cache_del(memfile_cache, mf);
+}
+
+static int memfile_init(struct memfile *mf, u64 limit)
+{
+    RB_INIT(&mf->used);
+    RB_INIT(&mf->free);
+    RB_INIT(&mf->free_sizes);
+    SLIST_INIT(&mf->spare);
+    mf->limit = limit;
+    while (mf->nr_spare < MAX_SPARE) {
+        struct memfile_segment *s = cache_new(segment_cache);
+
+        if (s == NULL) {
+            return -ENOMEM;
+        }
+        segment_drop(mf, s);
+    }
+    mf->fd = host_memfd_create("pavise-memory", MFD_CLOEXEC);
+    return mf->fd < 0 ? mf->fd : window_open(mf);
 }
 
 struct memfile *memfile_new(u64 limit)
 {
     struct memfile *mf = cache_new(memfile_cache);
-    u64 size = WINDOW_SIZE;
-    void *window = ERR_PTR(-ENOMEM);
+    int err;
 
     if (mf == NULL) {
         return ERR_PTR(-ENOMEM);
     }
-    mf->fd = host_memfd_create("pavise-memory", MFD_CLOEXEC);
-    if (mf->fd < 0) {
-        int err = mf->fd;
-
-        cache_del(memfile_cache, mf);
+    mf->fd = -1;
+    err = memfile_init(mf, limit);
+    if (err != 0) {
+        memfile_free(mf);
         return ERR_PTR(err);
     }
-    for (; size >= WINDOW_MIN && IS_ERR(window); size /= 2) {
-        if (host_ftruncate(mf->fd, size) == 0) {
-            window = host_mmap(WINDOW_BASE, size, PROT_READ | PROT_WRITE,
-                               MAP_SHARED | MAP_NORESERVE |
-                                   (WINDOW_BASE != NULL ? MAP_FIXED_NOREPLACE : 0),
-                               mf->fd, 0);
-            mf->size = size;
-        }
-    }
-    if (IS_ERR(window)) {
-        host_close(mf->fd);
-        cache_del(memfile_cache, mf);
-        return ERR_PTR(PTR_ERR(window));
-    }
-    (void)host_madvise(window, mf->size, MADV_DONTDUMP);
-    mf->window = window;
-    mf->limit = limit;
-    RB_INIT(&mf->used);
-    RB_INIT(&mf->free);
     memfile = mf;
     return mf;
 }
@@ -169,72 +383,51 @@ int memfile_fd(const struct memfile *mf)
     return mf->fd;
 }
 
-/* Take [*off, +len) out of the free runs or from the end. lock held; `s` is spare memory. */
-static bool offsets_take(struct memfile *mf, u64 len, u64 *off)
-{
-    struct memfile_segment *f;
-    u64 align = len >= HUGE_ALIGN ? HUGE_ALIGN : PAGE_SIZE;
-
-    if (len < HUGE_ALIGN) {
-        RB_FOREACH (f, segment_tree, &mf->free) {
-            if (f->len >= len) {
-                *off = f->off;
-                f->off += len;
-                f->len -= len;
-                if (f->len == 0) {
-                    RB_REMOVE(segment_tree, &mf->free, f);
-                    cache_del(segment_cache, f);
-                }
-                return true;
-            }
-        }
-    }
-    *off = ALIGN_UP(mf->end, align);
-    if (!range_ok(*off, len, mf->size)) {
-        return false;
-    }
-    mf->end = *off + len;
-    return true;
-}
+/* ---- references ---- */
 
 int memfile_alloc(struct memfile *mf, u64 len, enum memfile_kind kind, u64 *off)
 {
-    struct memfile_segment *s = cache_new(segment_cache);
+    u64 align = len >= HUGE_ALIGN ? HUGE_ALIGN : PAGE_SIZE;
+    struct memfile_segment *s;
 
-    if (s == NULL) {
+    CHECK(IS_ALIGNED(len, PAGE_SIZE), "%#lx", (unsigned long)len);
+    if (len == 0 || len > mf->size) {
         return -ENOMEM;
     }
     raw_spin_lock(&mf->lock);
-    if (len == 0 || !offsets_take(mf, len, off)) {
+    s = segment_get(mf, true);
+    if (s == NULL || (!free_take(mf, len, align, off) && !end_take(mf, len, align, off))) {
+        if (s != NULL) {
+            segment_drop(mf, s);
+        }
         raw_spin_unlock(&mf->lock);
-        cache_del(segment_cache, s);
         return -ENOMEM;
     }
-    s->off = *off;
-    s->len = len;
-    s->refs = 1;
-    s->kind = kind;
+    *s = (struct memfile_segment){.off = *off, .len = len, .refs = 1, .kind = kind};
     RB_INSERT(segment_tree, &mf->used, s);
-    segment_merge(&mf->used, s);
-    mf->kind_bytes[kind] += len;
+    segment_merge(mf, s);
     raw_spin_unlock(&mf->lock);
+    atomic_fetch_add_explicit(&mf->kind_bytes[kind], len, memory_order_relaxed);
     return 0;
 }
 
 /* Boundaries at both ends of [off, off+len), so that whole segments cover it. lock held. */
-static struct memfile_segment *segments_isolate(struct memfile *mf, u64 off, u64 len)
+static struct memfile_segment *segments_isolate(struct memfile *mf, u64 off, u64 len, bool may_fail)
 {
     struct memfile_segment *s = segment_at(&mf->used, off), *last;
 
+    CHECK(IS_ALIGNED(off | len, PAGE_SIZE) && len > 0, "memory file range %#lx+%#lx",
+          (unsigned long)off, (unsigned long)len);
     CHECK(s != NULL && off >= s->off, "memory file offset %#lx has no owner", (unsigned long)off);
-    s = segment_split(&mf->used, s, off);
+    s = segment_split(mf, s, off, may_fail);
     if (s == NULL) {
         return NULL;
     }
     last = segment_at(&mf->used, off + len - 1);
     CHECK(last != NULL && off + len - 1 >= last->off, "memory file range %#lx+%#lx has no owner",
           (unsigned long)off, (unsigned long)len);
-    if (last->off + last->len > off + len && segment_split(&mf->used, last, off + len) == NULL) {
+    if (last->off + last->len > off + len && segment_split(mf, last, off + len, may_fail) == NULL) {
+        segment_merge(mf, s);
         return NULL;
     }
     return s;
@@ -246,7 +439,7 @@ static void segments_merge_range(struct memfile *mf, u64 off, u64 end)
     struct memfile_segment *s = segment_at(&mf->used, off);
 
     while (s != NULL && s->off < end) {
-        s = segment_merge(&mf->used, s);
+        s = segment_merge(mf, s);
         s = RB_NEXT(segment_tree, &mf->used, s);
     }
 }
@@ -257,7 +450,7 @@ int memfile_ref(struct memfile *mf, u64 off, u64 len)
     u64 end = off + len, at = off;
 
     raw_spin_lock(&mf->lock);
-    s = segments_isolate(mf, off, len);
+    s = segments_isolate(mf, off, len, true);
     if (s == NULL) {
         raw_spin_unlock(&mf->lock);
         return -ENOMEM;
@@ -266,6 +459,7 @@ int memfile_ref(struct memfile *mf, u64 off, u64 len)
      */
     for (; at < end; s = RB_NEXT(segment_tree, &mf->used, s)) {
         CHECK(s != NULL && s->off == at, "memory file: hole at %#lx", (unsigned long)at);
+        CHECK(s->refs < UINT32_MAX, "memory file: too many owners at %#lx", (unsigned long)at);
         at = s->off + s->len;
         s->refs++;
     }
@@ -274,44 +468,29 @@ int memfile_ref(struct memfile *mf, u64 off, u64 len)
     return 0;
 }
 
-static void free_run_add(struct memfile *mf, u64 off, u64 len)
-{
-    struct memfile_segment *f = cache_new(segment_cache);
-
-    if (f == NULL) {
-        return; /* the offsets are lost; their memory was given back */
-    }
-    f->off = off;
-    f->len = len;
-    f->refs = 0;
-    raw_spin_lock(&mf->lock);
-    RB_INSERT(segment_tree, &mf->free, f);
-    segment_merge(&mf->free, f);
-    raw_spin_unlock(&mf->lock);
-}
-
-/* One owner less of the first part of [off, end): returns where it ends, *dead when nobody owns it
- * now. */
-static u64 unref_one(struct memfile *mf, u64 off, u64 end, bool *dead)
+/*
+ * One owner less of the first part of [off, end): returns where it ends. When nobody owns it now,
+ * *dead is its segment, out of the tree.
+ */
+static u64 unref_one(struct memfile *mf, u64 off, u64 end, struct memfile_segment **dead)
 {
     struct memfile_segment *s;
 
+    *dead = NULL;
     raw_spin_lock(&mf->lock);
-    s = segments_isolate(mf, off, end - off);
-    while (s == NULL) { /* no memory for a boundary: go by the pages that need none */
+    s = segments_isolate(mf, off, end - off, false);
+    if (s == NULL) {
         raw_spin_unlock(&mf->lock);
-        sched_yield();
-        raw_spin_lock(&mf->lock);
-        s = segments_isolate(mf, off, end - off);
+        log_error(LOG_BASE, "out of memory: %#lx bytes of guest memory leak",
+                  (unsigned long)(end - off));
+        return end;
     }
     end = s->off + s->len;
-    *dead = --s->refs == 0;
-    if (*dead) {
-        mf->kind_bytes[s->kind] -= s->len;
+    if (--s->refs == 0) {
         RB_REMOVE(segment_tree, &mf->used, s);
-        cache_del(segment_cache, s);
+        *dead = s;
     } else {
-        segment_merge(&mf->used, s);
+        segment_merge(mf, s);
     }
     raw_spin_unlock(&mf->lock);
     return end;
@@ -322,12 +501,16 @@ void memfile_unref(struct memfile *mf, u64 off, u64 len)
     u64 end = off + len;
 
     while (off < end) {
-        bool dead;
+        struct memfile_segment *dead;
         u64 next = unref_one(mf, off, end, &dead);
 
-        if (dead) {
+        if (dead != NULL) {
+            atomic_fetch_sub_explicit(&mf->kind_bytes[dead->kind], next - off,
+                                      memory_order_relaxed);
             memfile_decommit(mf, off, next - off);
-            free_run_add(mf, off, next - off);
+            raw_spin_lock(&mf->lock);
+            free_add(mf, dead, off, next - off);
+            raw_spin_unlock(&mf->lock);
         }
         off = next;
     }
@@ -349,11 +532,12 @@ u32 memfile_refs(struct memfile *mf, u64 off, u64 max_len, u64 *run)
 
 void memfile_decommit(struct memfile *mf, u64 off, u64 len)
 {
-    int err = host_fallocate(mf->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+    int err;
 
-    if (err != 0) {
-        memset(mf->window + off, 0, len); /* ENOMEM, EINTR: zeroes at least */
-    }
+    do {
+        err = host_fallocate(mf->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+    } while (err == -EINTR);
+    CHECK(err == 0, "punching %#lx+%#lx: %d", (unsigned long)off, (unsigned long)len, err);
 }
 
 void *memfile_window(const struct memfile *mf, u64 off, u64 len)
@@ -363,19 +547,49 @@ void *memfile_window(const struct memfile *mf, u64 off, u64 len)
     return mf->window + off;
 }
 
-#define COMMITTED_MAX_AGE (10 * NSEC_PER_MSEC)
+/* ---- accounting ---- */
+
+/* The host's count is asked for at most this often, more often when the limit is near. */
+#define COMMITTED_MAX_AGE      (10 * NSEC_PER_MSEC)
+#define COMMITTED_MAX_AGE_NEAR (1 * NSEC_PER_MSEC)
 
 u64 memfile_committed(const struct memfile *cmf)
 {
-    struct memfile *mf = (struct memfile *)cmf;
+    struct memfile *mf = (struct memfile *)cmf; /* only its cache changes */
+    u64 known = atomic_load_explicit(&mf->committed, memory_order_relaxed);
+    u64 at = atomic_load_explicit(&mf->committed_at, memory_order_relaxed);
     u64 now = clock_monotonic();
+    bool near = mf->limit != 0 && known > mf->limit - mf->limit / 8;
     struct stat st;
 
-    if (now - mf->committed_at > COMMITTED_MAX_AGE && host_fstat(mf->fd, &st) == 0) {
-        mf->committed = (u64)st.st_blocks * 512;
-        mf->committed_at = now;
+    if (at != 0 && now - at <= (near ? COMMITTED_MAX_AGE_NEAR : COMMITTED_MAX_AGE)) {
+        return known;
     }
-    return mf->committed;
+    if (host_fstat(mf->fd, &st) == 0) {
+        known = (u64)st.st_blocks * 512;
+        atomic_store_explicit(&mf->committed, known, memory_order_relaxed);
+        atomic_store_explicit(&mf->committed_at, now, memory_order_relaxed);
+    }
+    return known;
+}
+
+int memfile_charge_check(const struct memfile *mf, u64 more)
+{
+    u64 owned = 0;
+
+    if (mf->limit == 0) {
+        return 0;
+    }
+    if (more > mf->limit) {
+        return -ENOMEM;
+    }
+    for (unsigned k = 0; k < MEMFILE_KINDS; k++) {
+        owned += memfile_kind_bytes(mf, k);
+    }
+    if (owned <= mf->limit - more) {
+        return 0; /* even if every owned page were touched */
+    }
+    return memfile_committed(mf) <= mf->limit - more ? 0 : -ENOMEM;
 }
 
 u64 memfile_limit(const struct memfile *mf)
@@ -385,5 +599,5 @@ u64 memfile_limit(const struct memfile *mf)
 
 u64 memfile_kind_bytes(const struct memfile *mf, enum memfile_kind kind)
 {
-    return mf->kind_bytes[kind];
+    return atomic_load_explicit(&mf->kind_bytes[kind], memory_order_relaxed);
 }

@@ -26,8 +26,8 @@ must_check struct memfile *memfile_new(u64 limit);
 
 int memfile_fd(const struct memfile *mf);
 
-/* `len` bytes of zeroes, contiguous, one reference each. -ENOMEM when out of offsets or, once
- * memfile_charge says so, of memory. */
+/* `len` bytes of zeroes, contiguous, one reference each; 2 MiB-aligned from 2 MiB on. -ENOMEM when
+ * out of offsets or bookkeeping. It charges nothing: ask memfile_charge_check before. */
 must_check int memfile_alloc(struct memfile *mf, u64 len, enum memfile_kind kind, u64 *off);
 
 /* Another owner of [off, off+len). -ENOMEM if the bookkeeping cannot grow. */
@@ -49,8 +49,15 @@ void *memfile_window(const struct memfile *mf, u64 off, u64 len);
 /* The one memory file of this sandbox (set by memfile_new). */
 extern struct memfile *memfile;
 
-/* Bytes with memory behind them (the host's count, st_blocks) and the limit; for meminfo and OOM.
+/*
+ * May `more` bytes be touched without passing the limit? 0 or -ENOMEM. An estimate: guest threads
+ * touch pages without our knowing, so what they commit between two looks comes on top. Cheap enough
+ * for every fault and every write.
  */
+must_check int memfile_charge_check(const struct memfile *mf, u64 more);
+
+/* Bytes with memory behind them (the host's st_blocks, at most 10 ms old) and the limit; for
+ * meminfo and OOM. */
 u64 memfile_committed(const struct memfile *mf);
 u64 memfile_limit(const struct memfile *mf);
 u64 memfile_kind_bytes(const struct memfile *mf, enum memfile_kind kind);

@@ -2,10 +2,13 @@
 /*
  * The end of a sentry whose invariants do not hold: the message, the back trace of this thread by
  * libunwind, the dumps that others registered (every fiber), abort. Works without the heap and
- * without locks; a panic inside a panic stops at once.
+ * without locks. A panic inside a panic ends it at once; other threads that fail meanwhile wait for
+ * the first one's abort.
  */
 #define UNW_LOCAL_ONLY
 #include "base/panic.h"
+
+#include "base/host.h"
 
 #include <libunwind.h>
 #include <stdarg.h>
@@ -18,7 +21,7 @@
 
 static void (*dumpers[MAX_DUMPERS])(void);
 static unsigned nr_dumpers;
-static atomic_flag panicking = ATOMIC_FLAG_INIT;
+static _Atomic int panicking; /* the thread that panics */
 
 void panic_add_dumper(void (*dump)(void))
 {
@@ -51,9 +54,13 @@ static void dump_this_thread(void)
 
 void panic_at(const char *file, int line, const char *fmt, ...)
 {
+    int me = host_gettid(), first = 0;
     va_list ap;
 
-    if (atomic_flag_test_and_set(&panicking)) {
+    if (!atomic_compare_exchange_strong(&panicking, &first, me)) {
+        while (first != me) {
+            host_sched_yield();
+        }
         abort();
     }
     dprintf(STDERR_FILENO, "pavise: panic at %s:%d: ", file, line);

@@ -11,7 +11,7 @@
 static _Atomic u64 seeded_state;
 static bool seeded;
 
-u64 hash_secret = 0x9e3779b97f4a7c15ULL;
+u64 hash_secret; /* (c) after boot */
 
 static u64 seeded_next(void)
 {
@@ -35,7 +35,8 @@ void rand_bytes(void *buf, size_t len)
             n = (ssize_t)min(len, sizeof(x));
             memcpy(p, &x, (size_t)n);
         } else {
-            n = host_getrandom(p, len, 0);
+            /* Calls of at most 256 bytes are never interrupted (getrandom(2)). */
+            n = host_getrandom(p, min(len, (size_t)256), 0);
             CHECK(n > 0, "getrandom: %zd", n);
         }
         p += n;
@@ -65,4 +66,11 @@ void rand_seed(u64 seed)
 {
     atomic_store_explicit(&seeded_state, seed, memory_order_relaxed);
     seeded = true;
+    hash_secret = rand_u64();
+}
+
+/* Before any table is filled, so that nobody can forget it; rand_seed sets it again. */
+__attribute__((constructor)) static void hash_secret_init(void)
+{
+    hash_secret = rand_u64();
 }

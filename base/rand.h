@@ -11,7 +11,7 @@ u64 rand_u64(void);
 /* Uniform in [0, bound); bound > 0. */
 u64 rand_below(u64 bound);
 
-/* Repeatable from now on. */
+/* Repeatable from now on, hash_secret too: before any hash table is filled. */
 void rand_seed(u64 seed);
 
 #endif

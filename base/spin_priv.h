@@ -8,8 +8,8 @@
 #define PAVISE_BASE_SPIN_PRIV_H
 
 #include "base/base.h"
+#include "base/host.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 
 struct raw_spin {
@@ -24,7 +24,7 @@ static inline void raw_spin_lock(struct raw_spin *l)
         while (atomic_load_explicit(&l->word, memory_order_relaxed) != 0) {
             if (++spins > 1000) {
                 spins = 0;
-                sched_yield();
+                host_sched_yield();
             }
             __builtin_ia32_pause();
         }

@@ -140,22 +140,55 @@ ssize_t uio_put_zeroes(struct uio *u, size_t len)
     return uio_move(u, NULL, len, MOVE_ZERO);
 }
 
+/* Pin up to `len` bytes at `addr`, which lie in one segment: iovecs filled (0: no direct way). */
+static int pin_part(const struct uio *u, u64 addr, size_t len, bool write, struct iovec *iov,
+                    int max)
+{
+    if (u->kernel) {
+        iov[0] = (struct iovec){(void *)addr, len};
+        return 1;
+    }
+    return usermem_pin(addr, len, write, iov, max);
+}
+
+static size_t iov_bytes(const struct iovec *iov, int count)
+{
+    size_t sum = 0;
+
+    for (int i = 0; i < count; i++) {
+        sum += iov[i].iov_len;
+    }
+    return sum;
+}
+
 int uio_pin(struct uio *u, size_t len, bool write, struct iovec *iov, int max)
 {
     const struct uio_seg *seg = uio_seg(u);
-    u64 rest;
+    u64 skip = u->done_in_seg;
+    int count = 0;
 
     len = min(len, (size_t)u->left);
-    if (len == 0 || max < 1) {
-        return 0;
+    for (; len > 0 && count < max; seg++, skip = 0) {
+        size_t part = min(len, (size_t)(seg->len - skip));
+        int n;
+
+        if (part == 0) {
+            continue;
+        }
+        n = pin_part(u, seg->base + skip, part, write, iov + count, max - count);
+        if (n < 0 && count == 0) {
+            return n;
+        }
+        if (n <= 0) {
+            break;
+        }
+        count += n;
+        if (iov_bytes(iov + count - n, n) < part) {
+            break; /* pinned in part: what follows would leave a gap */
+        }
+        len -= part;
     }
-    rest = seg->len - u->done_in_seg;
-    len = min(len, (size_t)rest);
-    if (u->kernel) {
-        iov[0] = (struct iovec){(void *)(seg->base + u->done_in_seg), len};
-        return 1;
-    }
-    return usermem_pin(seg->base + u->done_in_seg, len, write, iov, max);
+    return count;
 }
 
 void uio_unpin(struct uio *u, const struct iovec *iov, int count)

@@ -119,7 +119,7 @@ static void objects_are_zeroed_and_typed(void **state)
 static void byte_buffers_of_all_sizes(void **state)
 {
     u64 before = heap_objects_in_use();
-    size_t sizes[] = { 1, 31, 32, 33, 4096, 32768, 32769, 70000, 1 << 20 };
+    size_t sizes[] = {1, 31, 32, 33, 4096, 32768, 32769, 70000, 1 << 20};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
