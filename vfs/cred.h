@@ -27,6 +27,11 @@ struct cred {
     u32 *groups; /* heap, sorted */
 };
 
+/* Id 0 with every capability, no groups; unpublished. NULL: no memory. */
+must_check struct cred *cred_new_root(void);
+/* How to count user namespaces (sentry/kernel, at boot). */
+void cred_set_user_ns_hooks(struct user_ns *(*get)(struct user_ns *),
+                            void (*put)(struct user_ns *));
 /* A private copy to change, unpublished (count 1), or NULL. */
 must_check struct cred *cred_copy(const struct cred *old);
 struct cred *cred_get(const struct cred *c);

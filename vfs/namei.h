@@ -61,6 +61,12 @@ must_check int vfs_chown(const struct vfs_ctx *ctx, int dirfd, const char *name,
                          u32 at_flags);
 must_check int vfs_utimens(const struct vfs_ctx *ctx, int dirfd, const char *name,
                            const struct timespec times[2], u32 at_flags);
+/* The same on what a path names already (descriptors); mount_want_write is checked. */
+must_check int path_getattr(const struct path *path, struct attr *out, u64 *mnt_id);
+must_check int path_setattr(const struct path *path, struct setattr *set, const struct cred *cred);
+must_check int path_chown(const struct path *path, u32 uid, u32 gid, const struct cred *cred);
+must_check int path_utimens(const struct path *path, const struct timespec times[2],
+                            const struct cred *cred);
 must_check int vfs_truncate(const struct vfs_ctx *ctx, const char *name, s64 len);
 must_check int vfs_chdir(const struct vfs_ctx *ctx, const char *name);
 must_check int vfs_fchdir(const struct vfs_ctx *ctx, int fd);

@@ -29,6 +29,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+struct cache_type;
 struct dentry;
 struct fdtable;
 struct file;
@@ -83,6 +84,10 @@ struct attr {
 #define SETATTR_ATIME 16U
 #define SETATTR_MTIME 32U
 #define SETATTR_CTIME 64U
+/* For callers of inode_setattr only, never seen by an op: utimes(2) with "now" for both times
+ * (write permission is enough); the file was written to (drop SUID, SGID as cred must). */
+#define SETATTR_TOUCH     128U
+#define SETATTR_KILL_PRIV 256U
 struct setattr {
     u32 valid; /* SETATTR_* */
     u32 mode, uid, gid;
@@ -122,8 +127,9 @@ struct inode_ops {
 
     /* NULL: from the fields of struct inode. */
     int (*getattr)(struct inode *inode, struct attr *out);
-    /* Rights were checked and SUID/SGID clearing decided; ctime is included where Linux changes it.
-     * NULL: -EPERM. SETATTR_SIZE truncates or extends. */
+    /* inode->lock is held for writing. Rights were checked and SUID/SGID clearing decided; ctime is
+     * included where Linux changes it. NULL: -EPERM. SETATTR_SIZE truncates or extends. On success
+     * the op has changed the fields of struct inode too (inode_set_fields does). */
     int (*setattr)(struct inode *inode, const struct setattr *set);
     /* MAY_* of `mask` for cred: 0 or -EACCES. NULL: inode_generic_permission (mode, capabilities;
      * ACLs later). */
@@ -145,7 +151,8 @@ struct inode_ops {
     bool (*revalidate)(struct inode *dir, struct name name, struct inode *inode);
 
     /* The last reference is gone: free everything, the memory around struct inode included
-     * (inode_fini first). */
+     * (inode_fini first). May run with any mutex held, so it takes no lock ranked below
+     * LOCK_INODE_REAL. */
     void (*release)(struct inode *inode);
 };
 
@@ -165,6 +172,8 @@ struct inode {
     u64 size;         /* (l) atomic read allowed */
     struct timespec atime, mtime, ctime, btime; /* (l) */
     struct rwlock lock;  /* directories: LOCK_INODE_DIR, others: LOCK_INODE */
+    bool dead;           /* (l) a removed directory: no names can be made in it */
+    bool linkable;       /* (l) O_TMPFILE without O_EXCL: may be linked although nlink is 0 */
     _Atomic int writers; /* > 0: open for writing; < 0: being executed (deny write): ETXTBSY */
     _Atomic(struct file_lock_ctx *) locks; /* vfs/locks.c, made on first use */
     _Atomic(struct inotify_marks *) marks; /* vfs/inotify.c, made on first use */
@@ -179,11 +188,58 @@ void inode_fini(struct inode *inode);
 struct inode *inode_get(struct inode *inode);
 void inode_put(struct inode *inode);
 
+/* The owner of something new in `dir`: fsuid and fsgid, or dir's group and SGID (inode(7)). */
+void inode_init_owner(const struct inode *dir, const struct cred *cred, u32 *mode, u32 *uid,
+                      u32 *gid);
+/* For setattr ops: copy what is valid (but the size) into the fields. Lock held. */
+void inode_set_fields(struct inode *inode, const struct setattr *set);
+/* atime after a read by the rules of the mount (relatime, noatime, nodiratime) and O_NOATIME. */
+void file_accessed(struct file *f);
+struct timespec inode_now(void);
+
 must_check int inode_getattr(struct inode *inode, struct attr *out);
 /* Checks rights for cred as notify_change in Linux, clears SUID/SGID, and sets. */
 must_check int inode_setattr(struct inode *inode, struct setattr *set, const struct cred *cred);
 must_check int inode_permission(struct inode *inode, u32 mask, const struct cred *cred);
 must_check int inode_generic_permission(struct inode *inode, u32 mask, const struct cred *cred);
+/* Owner of the inode, or CAP_FOWNER. */
+bool inode_owner_or_capable(const struct inode *inode, const struct cred *cred);
+/* readlink: the length. -EINVAL: no link. */
+must_check ssize_t inode_readlink(struct inode *inode, const struct vfs_ctx *ctx, char *buf,
+                                  size_t size);
+
+/*
+ * Names in a directory, for a file system on top of another (overlay) and for the kernel's own
+ * trees. No rights are checked and no dentry is touched; the directories are locked here
+ * (dir_rename: two of one super, in the caller's hands is only sb->rename). -EPERM: the file system
+ * cannot.
+ */
+must_check struct inode *dir_lookup(struct inode *dir, struct name name);
+must_check struct inode *dir_create(struct inode *dir, struct name name, u32 mode,
+                                    const struct cred *cred);
+must_check struct inode *dir_mkdir(struct inode *dir, struct name name, u32 mode,
+                                   const struct cred *cred);
+must_check struct inode *dir_mknod(struct inode *dir, struct name name, u32 mode, u64 rdev,
+                                   const struct cred *cred);
+must_check struct inode *dir_symlink(struct inode *dir, struct name name, const char *target,
+                                     const struct cred *cred);
+must_check struct inode *dir_tmpfile(struct inode *dir, u32 mode, const struct cred *cred);
+must_check int dir_link(struct inode *dir, struct name name, struct inode *inode);
+must_check int dir_unlink(struct inode *dir, struct name name, struct inode *inode);
+must_check int dir_rmdir(struct inode *dir, struct name name, struct inode *inode);
+must_check int dir_rename(struct inode *old_dir, struct name old_name, struct inode *inode,
+                          struct inode *new_dir, struct name new_name, struct inode *target,
+                          u32 flags);
+/* Two directories (or one twice) for writing, and the victim of rmdir below its parent. */
+void dir_lock_two(struct inode *a, struct inode *b);
+void dir_unlock_two(struct inode *a, struct inode *b);
+
+/* xattr(7) without rights, for the kernel and stacked file systems (NULL op: -EOPNOTSUPP). */
+must_check ssize_t inode_getxattr(struct inode *inode, const char *name, void *buf, size_t size);
+must_check int inode_setxattr(struct inode *inode, const char *name, const void *value, size_t size,
+                              int flags);
+must_check ssize_t inode_listxattr(struct inode *inode, char *buf, size_t size);
+must_check int inode_removexattr(struct inode *inode, const char *name);
 /* -ETXTBSY rules. */
 must_check int inode_deny_write(struct inode *inode); /* exec */
 void inode_allow_write(struct inode *inode);
@@ -209,20 +265,33 @@ struct super_ops {
 struct super {
     struct ref ref;
     const struct super_ops *ops;
-    const char *type;        /* (c) "tmpfs" */
-    u64 dev;                 /* (c) st_dev, unique */
-    u64 magic;               /* (c) */
-    struct inode *root;      /* (c) counted */
-    struct mutex rename;     /* LOCK_RENAME: renames between directories */
-    bool no_dcache_negative; /* (c) do not cache "not there" (proc) */
-    bool nodev, read_only;   /* (c) */
-    char *source;            /* (c) heap; what /proc/mounts shows first */
+    const char *type;           /* (c) "tmpfs" */
+    u64 dev;                    /* (c) st_dev, unique */
+    u64 magic;                  /* (c) */
+    struct inode *root;         /* (c) counted */
+    struct mutex rename;        /* LOCK_RENAME: renames between directories */
+    struct dentry *root_dentry; /* (c) counted: one tree of dentries, however often it is mounted */
+    bool no_dcache_negative;    /* (c) do not cache "not there" (proc) */
+    bool nodev;                 /* (c) */
+    _Atomic bool read_only;     /* (a) */
+    char *source;               /* (c) heap; what /proc/mounts shows first */
 };
 
-void super_init(struct super *sb, const struct super_ops *ops, const char *type,
-                u64 magic); /* assigns dev */
+/* Count 1; assigns dev. root is set by the file system afterwards, and must be before super_put. */
+void super_init(struct super *sb, const struct super_ops *ops, const char *type, u64 magic);
 struct super *super_get(struct super *sb);
 void super_put(struct super *sb);
+/* Before super_init's caller gives up half-way: gives dev back; the memory stays the caller's. */
+void super_fini(struct super *sb);
+must_check int super_statfs(struct super *sb, struct statfs_info *out);
+must_check int super_sync(struct super *sb);
+void super_sync_all(void); /* sync(2) */
+/* What /proc/mounts shows first; heap copy. -ENOMEM */
+must_check int super_set_source(struct super *sb, const char *source);
+
+/* Boot: makes the state of vfs (once, before any other call); shutdown is for unit tests. */
+must_check int vfs_boot(void);
+void vfs_shutdown(void);
 
 /* mount(2): a file system by name. `data` is a NUL-terminated option string (already copied in). */
 struct fs_type {
@@ -238,12 +307,21 @@ void fs_type_for_each(void (*fn)(const struct fs_type *t, void *arg), void *arg)
 
 /* ---- open files ---- */
 
+/* A freed thing that lock-free readers may still look at; see vfs/defer.c. */
+struct deferred {
+    struct deferred *next;
+    struct cache_type *type; /* NULL: heap_free */
+    void *obj;
+};
+
 #define FMODE_READ   1U
 #define FMODE_WRITE  2U
 #define FMODE_PATH   4U /* O_PATH: no operation but fstat, dup, close, *at */
 #define FMODE_STREAM 8U /* no position: pread gives ESPIPE */
 #define FMODE_NOPOSLOCK                                                                            \
     16U /* reads and writes don't serialise on the position (sockets, pipes, ttys) */
+#define FMODE_EXEC   32U /* opened for execve: inode_deny_write is in force */
+#define FMODE_WRITER 64U /* counted as a writer of inode and mount (set by vfs/open.c) */
 
 struct dir_context {
     u64 pos; /* the cookie to go on from; fs-defined, 0 is the beginning; stable under changes */
@@ -265,7 +343,7 @@ struct file_ops {
     ssize_t (*write)(struct file *f, struct uio *u, u64 *pos, u32 rwf);
     /* NULL: SEEK_SET/CUR/END on inode size; streams: -ESPIPE. Holds f->pos_lock. */
     s64 (*seek)(struct file *f, s64 off, int whence);
-    /* dir->lock is held for reading. 0 or -errno. */
+    /* dir->lock is held for reading, f->pos_lock too. 0 or -errno. */
     int (*readdir)(struct file *f, struct dir_context *ctx);
     /* arg may be a guest address: only base/usermem.h touches it. NULL or unknown: -ENOTTY. */
     long (*ioctl)(struct file *f, u32 cmd, u64 arg, const struct vfs_ctx *ctx);
@@ -283,8 +361,8 @@ struct file_ops {
     int (*flush)(struct file *f);
     /* /proc/PID/fdinfo: extra lines appended. */
     void (*show_fdinfo)(struct file *f, char *buf, size_t size);
-    /* The last reference: free everything, the memory around struct file included (file_fini
-     * first). */
+    /* The last reference: give up everything, file_fini, and last file_free(&x_cache, f) - never
+     * cache_free: look-ups in descriptor tables read f->ref of files that are going away. */
     void (*release)(struct file *f);
 };
 
@@ -310,6 +388,7 @@ struct file {
     struct file_owner owner;                /* (lock) */
     _Atomic(struct fasync *) fasync;        /* vfs/fasync.c: who gets SIGIO */
     LIST_HEAD(epitem_list, epitem) epitems; /* (vfs/epoll.c) watches to drop at release */
+    struct deferred deferred;               /* (vfs/defer.c) after the end */
 };
 
 /* For openers: fill the common part, take references on inode, path (may be empty) and cred;
@@ -317,6 +396,9 @@ struct file {
 void file_init(struct file *f, const struct file_ops *ops, struct inode *inode,
                const struct path *path, u32 flags, const struct cred *cred);
 void file_fini(struct file *f);
+/* The memory of a finished file, whose struct file is the first member of a `type`: freed once no
+ * look-up can see it any more. */
+void file_free(struct cache_type *type, struct file *f);
 /* A file with no state of its own beyond struct file (its release op is file_release_plain). */
 must_check struct file *file_new_plain(const struct file_ops *ops, struct inode *inode,
                                        const struct path *path, u32 flags, const struct cred *cred);
@@ -360,6 +442,7 @@ void file_notify(struct file *f, struct waitq *wq, u32 events);
 typedef struct file *(*device_open_fn)(struct inode *inode, const struct path *path, u32 flags,
                                        const struct cred *cred, const struct vfs_ctx *ctx);
 void chrdev_register(u32 major, u32 minor, u32 count, device_open_fn open); /* at boot */
+device_open_fn chrdev_find(u64 rdev);                                       /* NULL: -ENXIO */
 
 static inline void file_autoput(struct file **f)
 {
