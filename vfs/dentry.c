@@ -16,6 +16,7 @@
  */
 #include "base/hash.h"
 #include "base/heap.h"
+#include "base/tree.h"
 #include "vfs/fsnotify.h"
 #include "vfs/vfs_priv.h"
 
@@ -37,7 +38,6 @@ static int dentry_compare(const struct dentry *a, const struct dentry *b)
     return memcmp(a->name, b->name, a->name_len);
 }
 
-RB_PROTOTYPE_STATIC(dentry_children, dentry, sibling, dentry_compare)
 RB_GENERATE_STATIC(dentry_children, dentry, sibling, dentry_compare)
 
 int dcache_boot(void)

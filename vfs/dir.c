@@ -4,22 +4,24 @@
  * are gone. Rights and dentries are the business of namei; overlay and the kernel's own trees call
  * these directly.
  *
- * Lock order among directories: sb->rename, then parents by address, then a directory that goes
- * away (rmdir, the target of rename) below its parent.
+ * Lock order among directories: sb->rename, then parents (the ancestor first, as only the holder of
+ * sb->rename locks two; a stacked file system has locked its own pair and goes by address), then a
+ * directory that goes away (rmdir, the target of rename) below its parent.
  */
 #include "vfs/vfs_priv.h"
+
+#include <stdio.h>
 
 static int dir_may_add(const struct inode *dir)
 {
     return dir->dead ? -ENOENT : 0;
 }
 
-void dir_lock_two(struct inode *a, struct inode *b)
+void dir_lock_two(struct inode *first, struct inode *second)
 {
-    if (a == b) {
-        write_lock(&a->lock);
-    } else {
-        write_lock_two(&a->lock, &b->lock);
+    write_lock(&first->lock);
+    if (first != second) {
+        write_lock_nested(&second->lock);
     }
 }
 
@@ -216,7 +218,11 @@ int dir_rename(struct inode *old_dir, struct name old_name, struct inode *inode,
 {
     int err;
 
-    dir_lock_two(old_dir, new_dir);
+    if (old_dir < new_dir) {
+        dir_lock_two(old_dir, new_dir);
+    } else {
+        dir_lock_two(new_dir, old_dir);
+    }
     err = dir_rename_locked(old_dir, old_name, inode, new_dir, new_name, target, flags);
     dir_unlock_two(old_dir, new_dir);
     return err;

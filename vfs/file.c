@@ -270,6 +270,11 @@ ssize_t file_pwrite(struct file *f, struct uio *u, u64 pos, u32 rwf, const struc
     return do_write(f, u, &pos, rwf, ctx);
 }
 
+static bool is_not_after(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec <= b->tv_nsec;
+}
+
 /* relatime and its relatives (mount(2)). */
 static bool atime_is_due(const struct file *f, const struct inode *inode, struct timespec now)
 {
@@ -282,8 +287,8 @@ static bool atime_is_due(const struct file *f, const struct inode *inode, struct
     if (mount_has(mnt, MS_STRICTATIME)) {
         return true;
     }
-    return timespec_cmp(&inode->atime, &inode->mtime) <= 0 ||
-           timespec_cmp(&inode->atime, &inode->ctime) <= 0 ||
+    return is_not_after(&inode->atime, &inode->mtime) ||
+           is_not_after(&inode->atime, &inode->ctime) ||
            now.tv_sec - inode->atime.tv_sec >= 24 * 60 * 60;
 }
 

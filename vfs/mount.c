@@ -11,6 +11,7 @@
  * lock for all namespaces: propagation crosses them, and mounts are changed seldom.
  */
 #include "base/heap.h"
+#include "base/tree.h"
 #include "vfs/vfs_priv.h"
 
 #include <linux/capability.h>
@@ -25,7 +26,6 @@ static int mount_compare(const struct mount *a, const struct mount *b)
     return a->mountpoint == b->mountpoint ? 0 : a->mountpoint < b->mountpoint ? -1 : 1;
 }
 
-RB_PROTOTYPE_STATIC(mount_children, mount, sibling, mount_compare)
 RB_GENERATE_STATIC(mount_children, mount, sibling, mount_compare)
 
 /* ---- life ---- */

@@ -55,11 +55,9 @@ static void rename_lock(struct renaming *r)
     r->above_old = child_towards(new_parent, old_parent);
     r->above_new = child_towards(old_parent, new_parent);
     if (r->above_old != NULL) {
-        write_lock(&r->new_dir->lock);
-        write_lock_nested(&r->old_dir->lock);
+        dir_lock_two(r->new_dir, r->old_dir);
     } else {
-        write_lock(&r->old_dir->lock);
-        write_lock_nested(&r->new_dir->lock);
+        dir_lock_two(r->old_dir, r->new_dir);
     }
 }
 

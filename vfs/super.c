@@ -7,6 +7,7 @@
  * Paths and open files count mounts, so none is left by then.
  */
 #include "base/heap.h"
+#include "base/log.h"
 #include "vfs/vfs_priv.h"
 
 #include <sys/sysmacros.h>
@@ -103,7 +104,9 @@ void super_sync_all(void)
         if (sb == NULL) {
             return;
         }
-        (void)super_sync(sb);
+        if (super_sync(sb) != 0) {
+            log_debug(LOG_VFS, "sync of a %s failed", sb->type);
+        }
         super_put(sb);
     }
 }

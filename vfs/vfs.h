@@ -230,8 +230,8 @@ must_check int dir_rmdir(struct inode *dir, struct name name, struct inode *inod
 must_check int dir_rename(struct inode *old_dir, struct name old_name, struct inode *inode,
                           struct inode *new_dir, struct name new_name, struct inode *target,
                           u32 flags);
-/* Two directories (or one twice) for writing, and the victim of rmdir below its parent. */
-void dir_lock_two(struct inode *a, struct inode *b);
+/* Two directories (or one twice) for writing; an ancestor must be the first. */
+void dir_lock_two(struct inode *first, struct inode *second);
 void dir_unlock_two(struct inode *a, struct inode *b);
 
 /* xattr(7) without rights, for the kernel and stacked file systems (NULL op: -EOPNOTSUPP). */

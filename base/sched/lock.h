@@ -97,6 +97,8 @@ void rwlock_init(struct rwlock *l, enum lock_rank rank);
 void read_lock(struct rwlock *l);
 void read_unlock(struct rwlock *l);
 void write_lock(struct rwlock *l);
+/* As write_lock, below a lock of the same rank that is held: a child directory under its parent. */
+void write_lock_nested(struct rwlock *l);
 void write_unlock(struct rwlock *l);
 bool rwlock_is_held_write(const struct rwlock *l);
 

@@ -7,6 +7,7 @@
  * The directory's inode.lock is held by the wrappers (reading in lookup and readdir, writing else).
  */
 #include "base/hash.h"
+#include "base/tree.h"
 #include "vfs/tmpfs/tmpfs_priv.h"
 
 #include <dirent.h>
@@ -33,9 +34,7 @@ static int cookie_compare(const struct tmpfs_entry *a, const struct tmpfs_entry 
     return a->cookie == b->cookie ? 0 : a->cookie < b->cookie ? -1 : 1;
 }
 
-RB_PROTOTYPE_STATIC(tmpfs_names, tmpfs_entry, by_name, name_compare)
 RB_GENERATE_STATIC(tmpfs_names, tmpfs_entry, by_name, name_compare)
-RB_PROTOTYPE_STATIC(tmpfs_cookies, tmpfs_entry, by_cookie, cookie_compare)
 RB_GENERATE_STATIC(tmpfs_cookies, tmpfs_entry, by_cookie, cookie_compare)
 
 void tmpfs_dir_init(struct tmpfs_inode *dir)

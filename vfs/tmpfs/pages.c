@@ -8,6 +8,7 @@
  * pages [spare_next, spare_next + spare_pages). Untouched pages of the memory file take no memory.
  */
 #include "base/memfile.h"
+#include "base/tree.h"
 #include "vfs/tmpfs/tmpfs_priv.h"
 
 #define SPARE_MIN 16U  /* pages */
@@ -21,7 +22,6 @@ static int run_compare(const struct tmpfs_run *a, const struct tmpfs_run *b)
     return a->pgoff == b->pgoff ? 0 : a->pgoff < b->pgoff ? -1 : 1;
 }
 
-RB_PROTOTYPE_STATIC(tmpfs_runs, tmpfs_run, link, run_compare)
 RB_GENERATE_STATIC(tmpfs_runs, tmpfs_run, link, run_compare)
 
 void tmpfs_pages_init(struct tmpfs_inode *ti)
