@@ -9,6 +9,7 @@
 #include "base/err.h"
 
 #include <linux/futex.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -166,4 +167,19 @@ int host_getrlimit(int resource, struct rlimit *rl)
 void host_sched_yield(void)
 {
     (void)CALL(SYS_sched_yield, 0);
+}
+
+int host_epoll_create(void)
+{
+    return (int)CALL(SYS_epoll_create1, EPOLL_CLOEXEC);
+}
+
+int host_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
+{
+    return (int)CALL(SYS_epoll_ctl, epfd, op, fd, ev);
+}
+
+int host_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+{
+    return (int)CALL(SYS_epoll_wait, epfd, events, max, timeout_ms);
 }
