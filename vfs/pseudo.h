@@ -72,6 +72,8 @@ struct pseudo_node {
     void *obj;                            /* (c) counted, or NULL */
     const struct pseudo_obj_ops *obj_ops; /* (c) NULL when obj is */
     u64 num;                              /* (c) */
+    u64 parent_ino;                       /* (c) */
+    bool is_static;                       /* (c) from a table that never hides it */
 };
 struct pseudo_node *pseudo_node_of(struct inode *inode);
 /* The `arg` the super block was made with. */
