@@ -34,7 +34,8 @@ static int reserve_slots(struct pipe *p, u32 want, bool nonblock)
         return locked;
     }
     free_slots = p->nr_slots - pipe_used(p) - p->reserved;
-    want = min(want, min(free_slots, SPLICE_BATCH));
+    free_slots = min(free_slots, SPLICE_BATCH);
+    want = min(want, free_slots);
     p->reserved += want;
     mutex_unlock(&p->lock);
     return (int)want;
@@ -175,27 +176,16 @@ ssize_t splice_user_to_pipe(struct file *pipe, struct uio *u, u32 flags)
 
 /* ---- out of a pipe ---- */
 
-/* Take the first buffer out, at most len bytes of it; its slot stays reserved. 1, 0 at the end of
- * file, -errno. */
-static int take_buf(struct pipe *p, size_t len, bool nonblock, struct pipe_buf *out)
+/* Take the first buffer out; its slot stays reserved. 1, 0 at the end of file, -errno. */
+static int take_buf(struct pipe *p, bool nonblock, struct pipe_buf *out)
 {
-    struct pipe_buf *buf;
     int ready = pipe_lock_readable(p, nonblock);
 
     if (ready <= 0) {
         return ready;
     }
-    buf = pipe_slot(p, p->tail);
-    *out = *buf;
-    if (out->len > len) {
-        ref_get(&out->page->ref); /* shared: nobody appends to it now */
-        out->len = (u32)len;
-        pipe_consume(p, (u32)len);
-        buf->flags &= ~PIPE_BUF_MERGE;
-    } else {
-        buf->page = NULL;
-        p->tail++;
-    }
+    *out = *pipe_slot(p, p->tail);
+    p->tail++;
     p->reserved++;
     mutex_unlock(&p->lock);
     return 1;
@@ -204,12 +194,12 @@ static int take_buf(struct pipe *p, size_t len, bool nonblock, struct pipe_buf *
 /* Give back what `done` bytes of a taken buffer leave. */
 static void return_buf(struct pipe *p, struct pipe_buf *buf, u32 done)
 {
-    bool back = done < buf->len && (buf->flags & PIPE_BUF_PACKET) == 0;
+    bool back = done < buf->len && (done == 0 || (buf->flags & PIPE_BUF_PACKET) == 0);
     bool room;
 
     mutex_lock(&p->lock);
     p->reserved--;
-    if (back && pipe_used(p) < p->nr_slots) {
+    if (back) {
         buf->off += done;
         buf->len -= done;
         buf->flags &= ~PIPE_BUF_MERGE;
@@ -228,13 +218,13 @@ static void return_buf(struct pipe *p, struct pipe_buf *buf, u32 done)
     }
 }
 
-static ssize_t write_page(struct file *out, u64 *off, const struct pipe_buf *buf,
+static ssize_t write_page(struct file *out, u64 *off, const struct pipe_buf *buf, size_t len,
                           const struct vfs_ctx *ctx)
 {
     struct uio u;
     ssize_t n;
 
-    uio_init_kernel(&u, buf->page->data + buf->off, buf->len);
+    uio_init_kernel(&u, buf->page->data + buf->off, len);
     if (off == NULL) {
         return file_write(out, &u, 0, ctx);
     }
@@ -254,20 +244,21 @@ ssize_t splice_pipe_to_file(struct file *pipe, struct file *out, u64 *off, size_
 
     while ((size_t)total < len) {
         struct pipe_buf buf;
-        int ready = take_buf(p, len - (size_t)total, nonblock || total > 0, &buf);
+        int ready = take_buf(p, nonblock || total > 0, &buf);
+        size_t want;
         ssize_t n;
 
         if (ready <= 0) {
             return total > 0 ? total : ready;
         }
-        n = write_page(out, off, &buf, ctx);
-        ready = n < (ssize_t)buf.len ? 0 : 1;
+        want = min((size_t)buf.len, len - (size_t)total);
+        n = write_page(out, off, &buf, want, ctx);
         return_buf(p, &buf, n > 0 ? (u32)n : 0);
         if (n < 0) {
             return total > 0 ? total : n;
         }
         total += n;
-        if (ready == 0) {
+        if ((size_t)n < want) {
             break;
         }
     }
@@ -282,20 +273,21 @@ ssize_t splice_pipe_to_user(struct file *pipe, struct uio *u, u32 flags)
 
     while (uio_left(u) > 0) {
         struct pipe_buf buf;
-        int ready = take_buf(p, uio_left(u), nonblock || total > 0, &buf);
+        int ready = take_buf(p, nonblock || total > 0, &buf);
+        size_t want;
         ssize_t n;
 
         if (ready <= 0) {
             return total > 0 ? total : ready;
         }
-        n = uio_put(u, buf.page->data + buf.off, buf.len);
-        ready = n < (ssize_t)buf.len ? 0 : 1;
+        want = min((size_t)buf.len, uio_left(u));
+        n = uio_put(u, buf.page->data + buf.off, want);
         return_buf(p, &buf, n > 0 ? (u32)n : 0);
         if (n < 0) {
             return total > 0 ? total : n;
         }
         total += n;
-        if (ready == 0) {
+        if ((size_t)n < want) {
             break;
         }
     }

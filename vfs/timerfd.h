@@ -5,14 +5,13 @@
 
 #include "vfs/vfs.h"
 
-/* flags: TFD_NONBLOCK, TFD_CLOEXEC. ERR_PTR(-EINVAL) for a clock or flag Linux refuses. */
+/* flags: TFD_NONBLOCK, TFD_CLOEXEC. ERR_PTR(-EINVAL) for a clock or flag Linux refuses, -EPERM for
+ * alarm clocks without CAP_WAKE_ALARM. TFD_TIMER_CANCEL_ON_SET is accepted: a guest cannot set the
+ * clock. */
 must_check struct file *timerfd_new(int clockid, int flags, const struct cred *cred);
 bool file_is_timerfd(const struct file *f);
 /* old may be NULL. -EINVAL: not a timerfd, bad flags or times. */
 must_check int timerfd_settime(struct file *f, int flags, const struct itimerspec *new,
                                struct itimerspec *old);
 must_check int timerfd_gettime(struct file *f, struct itimerspec *cur);
-/* The realtime clock was set: wakes TFD_TIMER_CANCEL_ON_SET readers. */
-void timerfd_clock_was_set(void);
-
 #endif
