@@ -17,11 +17,13 @@ must_check int epoll_ctl_file(struct file *ep, int op, struct file *target, int 
 
 /*
  * Wait for events until `deadline` (monotonic ns, CLOCK_NEVER, 0: do not wait). Ready ones are
- * given to emit (which may copy to the guest) in batches; emit returns false to stop. The number
- * given, 0 on time-out, -EINTR when interrupted (epoll_wait is never restarted).
+ * given to emit one by one, which may copy them to the guest; it returns 0 or an error, which ends
+ * the call (the event stays ready). The number given, 0 on time-out, the error of the first emit,
+ * or -EINTR when interrupted (epoll_wait is never restarted).
  */
 must_check int epoll_wait_file(struct file *ep, int maxevents, u64 deadline,
-                               bool (*emit)(void *arg, const struct epoll_event *ev), void *arg);
+                               int (*emit)(void *arg, u32 index, const struct epoll_event *ev),
+                               void *arg);
 
 /* file.c: the last reference to f goes; drop its watches (f->epitems). */
 void epoll_file_released(struct file *f);

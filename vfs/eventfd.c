@@ -52,7 +52,7 @@ static bool try_write(struct eventfd *e, u64 value)
     return true;
 }
 
-static ssize_t eventfd_read(struct file *f, struct uio *u, u64 *pos, u32 rwf)
+static ssize_t eventfd_file_read(struct file *f, struct uio *u, u64 *pos, u32 rwf)
 {
     struct eventfd *e = eventfd_of(f);
     u64 value;
@@ -74,7 +74,7 @@ static ssize_t eventfd_read(struct file *f, struct uio *u, u64 *pos, u32 rwf)
     return uio_put(u, &value, sizeof(value)) == sizeof(value) ? (ssize_t)sizeof(value) : -EFAULT;
 }
 
-static ssize_t eventfd_write(struct file *f, struct uio *u, u64 *pos, u32 rwf)
+static ssize_t eventfd_file_write(struct file *f, struct uio *u, u64 *pos, u32 rwf)
 {
     struct eventfd *e = eventfd_of(f);
     u64 value;
@@ -133,8 +133,8 @@ static void eventfd_release(struct file *f)
 
 static const struct file_ops eventfd_ops = {
     .name = "eventfd",
-    .read = eventfd_read,
-    .write = eventfd_write,
+    .read = eventfd_file_read,
+    .write = eventfd_file_write,
     .poll = eventfd_poll,
     .show_fdinfo = eventfd_show,
     .release = eventfd_release,

@@ -173,7 +173,7 @@ static u64 deadline_of(const struct timerfd *t, u64 value, bool absolute)
     return value > INT64_MAX - mono ? INT64_MAX : mono + value;
 }
 
-int timerfd_settime(struct file *f, int flags, const struct itimerspec *new, struct itimerspec *old)
+int timerfd_set(struct file *f, int flags, const struct itimerspec *new, struct itimerspec *old)
 {
     struct timerfd *t = timerfd_of(f);
     u64 value, interval;
@@ -202,7 +202,7 @@ int timerfd_settime(struct file *f, int flags, const struct itimerspec *new, str
     return 0;
 }
 
-int timerfd_gettime(struct file *f, struct itimerspec *cur)
+int timerfd_get(struct file *f, struct itimerspec *cur)
 {
     struct timerfd *t = timerfd_of(f);
 

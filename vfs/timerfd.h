@@ -11,7 +11,7 @@
 must_check struct file *timerfd_new(int clockid, int flags, const struct cred *cred);
 bool file_is_timerfd(const struct file *f);
 /* old may be NULL. -EINVAL: not a timerfd, bad flags or times. */
-must_check int timerfd_settime(struct file *f, int flags, const struct itimerspec *new,
-                               struct itimerspec *old);
-must_check int timerfd_gettime(struct file *f, struct itimerspec *cur);
+must_check int timerfd_set(struct file *f, int flags, const struct itimerspec *new,
+                           struct itimerspec *old);
+must_check int timerfd_get(struct file *f, struct itimerspec *cur);
 #endif
