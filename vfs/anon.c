@@ -12,25 +12,13 @@
 
 #define ANON_INODE_FS_MAGIC 0x09041934
 
-#pragma weak locks_inode_fini
-#pragma weak inotify_inode_fini
-#pragma weak inotify_event
-#pragma weak inotify_event_dentry
-#pragma weak inotify_event_rename
-#pragma weak inotify_inode_deleted
-#pragma weak inotify_unmount
-
 DEFINE_CACHE(anon_super_cache, struct super);
 DEFINE_CACHE(anon_inode_cache, struct inode);
 
 void inode_hooks_fini(struct inode *inode)
 {
-    if (locks_inode_fini != NULL) {
-        locks_inode_fini(inode);
-    }
-    if (inotify_inode_fini != NULL) {
-        inotify_inode_fini(inode);
-    }
+    locks_inode_fini(inode);
+    inotify_inode_fini(inode);
 }
 
 static void anon_inode_release(struct inode *inode)

@@ -16,7 +16,7 @@ struct fasync_list {
 };
 
 void fasync_init(struct fasync_list *list);
-must_check int fasync_set(struct file *f, bool on, struct fasync_list *list);
+int fasync_set(struct file *f, bool on, struct fasync_list *list);
 /* The descriptor that fcntl(F_SETFL) was called on: what si_fd will say. */
 void fasync_set_fd(struct file *f, int fd);
 /* code: POLL_IN... of siginfo. From anywhere. */

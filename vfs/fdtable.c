@@ -26,8 +26,6 @@
 #define FD_MAX_CAP (1U << 20) /* fs.nr_open of Linux */
 #define BITS       64U
 
-#pragma weak locks_remove_posix
-
 struct fdarray {
     struct deferred deferred;
     u32 cap; /* (c) */
@@ -176,7 +174,7 @@ static int fd_finish(struct fdtable *fdt, struct file *f)
 {
     int err = file_flush(f);
 
-    if (f->inode->locks != NULL && locks_remove_posix != NULL && (f->mode & FMODE_PATH) == 0) {
+    if (f->inode->locks != NULL && (f->mode & FMODE_PATH) == 0) {
         locks_remove_posix(f, fdt);
     }
     file_put(f);

@@ -26,9 +26,6 @@
 #define CREATION_FLAGS (O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)
 #define SETFL_MASK     (O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME)
 
-#pragma weak epoll_file_released
-#pragma weak locks_remove_file
-
 DEFINE_CACHE(plain_file_cache, struct file);
 
 /* ---- life ---- */
@@ -114,10 +111,10 @@ struct file *file_get(struct file *f)
 static void file_last_put(struct file *f)
 {
     fsnotify_file(f, (f->mode & FMODE_WRITE) != 0 ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
-    if (!LIST_EMPTY(&f->epitems) && epoll_file_released != NULL) {
+    if (!LIST_EMPTY(&f->epitems)) {
         epoll_file_released(f);
     }
-    if (f->inode->locks != NULL && locks_remove_file != NULL) {
+    if (f->inode->locks != NULL) {
         locks_remove_file(f);
     }
     f->ops->release(f);
@@ -148,6 +145,19 @@ static ssize_t do_read(struct file *f, struct uio *u, u64 *pos, u32 rwf)
     return n;
 }
 
+/* Streams have no position; generated files race on it with nobody but their own users. */
+static u64 unlocked_pos(const struct file *f)
+{
+    return (f->mode & FMODE_STREAM) != 0 ? 0 : __atomic_load_n(&f->pos, __ATOMIC_RELAXED);
+}
+
+static void set_unlocked_pos(struct file *f, u64 pos)
+{
+    if ((f->mode & FMODE_STREAM) == 0) {
+        __atomic_store_n(&f->pos, pos, __ATOMIC_RELAXED);
+    }
+}
+
 ssize_t file_read(struct file *f, struct uio *u, u32 rwf)
 {
     ssize_t n;
@@ -156,9 +166,11 @@ ssize_t file_read(struct file *f, struct uio *u, u32 rwf)
         return -EBADF;
     }
     if ((f->mode & (FMODE_STREAM | FMODE_NOPOSLOCK)) != 0) {
-        u64 pos = 0;
+        u64 pos = unlocked_pos(f);
 
-        return do_read(f, u, &pos, rwf);
+        n = do_read(f, u, &pos, rwf);
+        set_unlocked_pos(f, pos);
+        return n;
     }
     mutex_lock(&f->pos_lock);
     n = do_read(f, u, &f->pos, rwf);
@@ -249,9 +261,11 @@ ssize_t file_write(struct file *f, struct uio *u, u32 rwf, const struct vfs_ctx 
         return -EBADF;
     }
     if ((f->mode & (FMODE_STREAM | FMODE_NOPOSLOCK)) != 0) {
-        u64 pos = 0;
+        u64 pos = unlocked_pos(f);
 
-        return do_write(f, u, &pos, rwf, ctx);
+        n = do_write(f, u, &pos, rwf, ctx);
+        set_unlocked_pos(f, pos);
+        return n;
     }
     mutex_lock(&f->pos_lock);
     n = do_write(f, u, &f->pos, rwf, ctx);

@@ -16,8 +16,6 @@
 #define OPEN_CREATE_FLAGS (O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC)
 #define O_TMPFILE_BIT     (O_TMPFILE & ~O_DIRECTORY)
 
-#pragma weak fifo_open
-
 /* What an open is about: the decoded flags. */
 struct open_op {
     const struct vfs_ctx *ctx;
@@ -140,7 +138,7 @@ static struct file *open_by_kind(const struct open_op *op, struct inode *inode,
     case S_IFSOCK:
         return ERR_PTR(-ENXIO);
     case S_IFIFO:
-        return fifo_open != NULL ? fifo_open(inode, path, flags, cred) : ERR_PTR(-ENXIO);
+        return fifo_open(inode, path, flags, cred);
     default:
         return inode->ops->open != NULL ? inode->ops->open(inode, path, flags, cred)
                                         : ERR_PTR(-ENXIO);

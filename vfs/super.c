@@ -8,6 +8,8 @@
  */
 #include "base/heap.h"
 #include "base/log.h"
+#include "vfs/fsnotify.h"
+#include "vfs/nofs.h"
 #include "vfs/vfs_priv.h"
 
 #include <sys/sysmacros.h>
@@ -55,6 +57,7 @@ void super_put(struct super *sb)
     if (sb == NULL || !ref_put(&sb->ref)) {
         return;
     }
+    fsnotify_unmount(sb);
     if (sb->root_dentry != NULL) {
         dentry_prune_children(sb->root_dentry);
         dentry_put(sb->root_dentry);
@@ -167,7 +170,10 @@ int vfs_boot(void)
     TAILQ_INIT(&s->types);
     TAILQ_INIT(&s->chrdevs);
     err = dcache_boot();
-    return err != 0 ? err : anon_boot();
+    if (err == 0) {
+        err = anon_boot();
+    }
+    return err != 0 ? err : nofs_boot();
 }
 
 void vfs_shutdown(void)
@@ -175,6 +181,7 @@ void vfs_shutdown(void)
     struct vfs_state *s = vfs_state;
     struct chrdev_range *r;
 
+    nofs_shutdown();
     anon_shutdown();
     defer_flush();
     while ((r = TAILQ_FIRST(&s->chrdevs)) != NULL) {
