@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Talking to the launcher. Packets to it are small and few; the socket's buffer holds hundreds, so
- * a send does not wait. Packets from it wake a fiber through hostpoll: that thread itself must not
- * take the locks that a signal needs.
- *
- * The launcher is trusted and its packets are checked for size only.
+ * Talking to the launcher. Packets to it are small and few; the socket's buffer holds hundreds, and
+ * it does not block: a launcher that is stopped just misses what no longer fits. Listening is in
+ * launcher_watch.c.
  */
 #include "sentry/launcher.h"
 
-#include "base/err.h"
 #include "base/host.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -19,6 +17,12 @@ static int control_fd = -1;
 void launcher_init(int fd)
 {
     control_fd = fd;
+    (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+}
+
+int launcher_fd(void)
+{
+    return control_fd;
 }
 
 static void send_packet(const struct control_msg *msg)

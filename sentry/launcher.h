@@ -9,6 +9,7 @@
 
 /* At boot: `fd` is the socket, ours for ever. */
 void launcher_init(int fd);
+int launcher_fd(void);
 
 /* The guest's command could not be run: exit status 125, 126 or 127, and why. Ends the sentry. */
 noreturn_fn void launcher_fail(int status, const char *fmt, ...) printf_like(2, 3);
