@@ -124,6 +124,11 @@ int host_madvise(void *addr, size_t len, int advice)
     return (int)CALL(SYS_madvise, addr, len, advice);
 }
 
+int host_mincore(void *addr, size_t len, u8 *vec)
+{
+    return (int)CALL(SYS_mincore, addr, len, vec);
+}
+
 int host_memfd_create(const char *name, u32 flags)
 {
     return (int)CALL(SYS_memfd_create, name, flags);

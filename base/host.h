@@ -34,6 +34,7 @@ must_check void *host_mmap(void *addr, size_t len, int prot, int flags, int fd,
 int host_munmap(void *addr, size_t len);
 must_check int host_mprotect(void *addr, size_t len, int prot);
 int host_madvise(void *addr, size_t len, int advice);
+must_check int host_mincore(void *addr, size_t len, u8 *vec);
 must_check int host_memfd_create(const char *name, u32 flags);
 must_check int host_ftruncate(int fd, u64 len);
 must_check int host_fallocate(int fd, int mode, u64 off, u64 len);

@@ -93,20 +93,17 @@ static void fork_state(struct mm *mm, struct mm *child)
     child->stack_limit = mm->stack_limit;
 }
 
-/* Everything at once, unless the host's mappings would run short. */
-static int fork_map_child(struct mm *child)
+/* Everything at once, unless the host's mappings would run short. What fails is left to faults. */
+static void fork_map_child(struct mm *child)
 {
     u64 max_maps = platform_caps.max_mappings;
-    int err;
 
     MUTEX_GUARD(&child->pma_lock);
-    if (max_maps != 0 && child->nr_pmas + child->nr_vmas > max_maps / 2) {
-        return 0;
+    if (max_maps == 0 || child->nr_pmas + child->nr_vmas <= max_maps / 2) {
+        host_sync(child, 0, platform_caps.task_size, false, false);
+        (void)host_flush(child);
     }
-    host_sync(child, 0, platform_caps.task_size, false, false);
-    err = host_flush(child);
     pma_refill(child);
-    return err;
 }
 
 struct mm *mm_fork(struct mm *mm)
@@ -114,7 +111,7 @@ struct mm *mm_fork(struct mm *mm)
     struct mm *child = mm_new();
     struct file *exe;
     struct vma *v;
-    int err = 0, flushed;
+    int err = 0;
 
     if (IS_ERR(child)) {
         return child;
@@ -131,16 +128,15 @@ struct mm *mm_fork(struct mm *mm)
         }
     }
     mutex_lock(&mm->pma_lock);
-    flushed = host_flush(mm);
+    (void)host_flush(mm);
+    err = mm->host_stale ? -ENOMEM : err; /* we could still write what is the child's too */
     pma_refill(mm);
     mutex_unlock(&mm->pma_lock);
     write_unlock(&mm->lock);
-    if (err == 0) {
-        err = flushed != 0 ? flushed : fork_map_child(child);
-    }
     if (err != 0) {
         mm_put(child);
         return ERR_PTR(-ENOMEM);
     }
+    fork_map_child(child);
     return child;
 }

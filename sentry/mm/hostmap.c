@@ -21,18 +21,48 @@ u32 host_prot(const struct vma *v, const struct pma *p)
     return prot | PROT_READ; /* x86 cannot map write-only or (without PKU) execute-only */
 }
 
+/*
+ * Some of the batch failed, it is not known where: take everything it touched out of the host, so
+ * that faults map it again. If even that fails, the host may show what we no longer want it to;
+ * then no frame is given back before the whole address space goes (host_stale).
+ */
+static void batch_recover(struct mm *mm, u32 count)
+{
+    struct map_op op = {.kind = MAP_OP_UNMAP, .fd = -1};
+    uaddr start = UINT64_MAX, end = 0;
+    struct pma *p;
+
+    for (u32 i = 0; i < count; i++) {
+        start = min(start, mm->ops[i].addr);
+        end = max(end, mm->ops[i].addr + mm->ops[i].len);
+    }
+    for (p = pma_find(mm, start); p != NULL && p->start < end; p = pma_next(p)) {
+        start = min(start, p->start);
+        end = max(end, p->end);
+        p->mapped = false;
+    }
+    op.addr = start;
+    op.len = end - start;
+    if (platform->aspace_apply(mm->aspace, &op, 1) != 0) {
+        mm->host_stale = true;
+    }
+}
+
 /* Hand the batch over. The first error is kept for host_flush. */
 static void batch_apply(struct mm *mm)
 {
+    u32 count = mm->nr_ops;
     int err;
 
-    if (mm->nr_ops == 0) {
+    if (count == 0) {
         return;
     }
-    err = platform->aspace_apply(mm->aspace, mm->ops, mm->nr_ops);
     mm->nr_ops = 0;
-    if (err != 0 && mm->host_err == 0) {
-        mm->host_err = err;
+    err = platform->aspace_apply(mm->aspace, mm->ops, count);
+    if (err != 0) {
+        log_warn(LOG_MM, "the host refused a change of mappings: %d", err);
+        batch_recover(mm, count);
+        mm->host_err = mm->host_err != 0 ? mm->host_err : err;
     }
 }
 
@@ -63,6 +93,7 @@ void host_add(struct mm *mm, const struct map_op *op)
         mm->ops = heap_alloc(BATCH_OPS * sizeof(*mm->ops));
         if (mm->ops == NULL) {
             mm->host_err = -ENOMEM;
+            mm->host_stale = true;
             return;
         }
     }
@@ -138,10 +169,8 @@ int host_flush(struct mm *mm)
     batch_apply(mm);
     err = mm->host_err;
     mm->host_err = 0;
-    if (err == 0) {
+    if (!mm->host_stale) {
         pma_reap(mm);
-    } else {
-        log_warn(LOG_MM, "the host refused a change of mappings: %d", err);
     }
     return err;
 }

@@ -69,10 +69,10 @@ struct mmap_args {
     u64 len;
     u32 prot, flags; /* PROT_*, MAP_* as of mmap(2); unknown MAP bits were refused by the caller for
                       * MAP_SHARED_VALIDATE */
-    struct file *file; /* borrowed; NULL: anonymous */
+    struct file *file;         /* borrowed; NULL: anonymous */
     struct mappable *mappable; /* instead of file: an object that is never freed (the vDSO) */
-    u64 off;           /* bytes, page-aligned */
-    const char *name;  /* shown in maps ("[vdso]", "[stack]") or NULL; static storage */
+    u64 off;                   /* bytes, page-aligned */
+    const char *name;          /* shown in maps ("[vdso]", "[stack]") or NULL; static storage */
     const struct mm_limits *limits; /* NULL: unlimited (loader) */
     bool special;                   /* the vDSO and its data: never merged, moved whole only */
 };
@@ -104,8 +104,8 @@ must_check ssize_t mm_copy_out(struct mm *mm, uaddr dst, const void *src, size_t
 
 /* Atomics on aligned guest words, for futex, robust lists and rseq: 0 or -EFAULT. */
 must_check int mm_load_u32(struct mm *mm, uaddr addr, u32 *out);
-/* Only if the page is already there and no lock must be waited for (futex buckets are held): else -EAGAIN. Takes no lock
- * ranked below LOCK_FUTEX other than by trylock. */
+/* Only if the page is already there and no lock must be waited for (futex buckets are held): else
+ * -EAGAIN. Takes no lock ranked below LOCK_FUTEX other than by trylock. */
 must_check int mm_load_u32_nofault(struct mm *mm, uaddr addr, u32 *out);
 must_check int mm_cmpxchg_u32_nofault(struct mm *mm, uaddr addr, u32 *expected, u32 desired);
 must_check int mm_cmpxchg_u32(struct mm *mm, uaddr addr, u32 *expected,

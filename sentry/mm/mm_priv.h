@@ -96,6 +96,7 @@ struct mm {
     u32 nr_vmas;              /* (m) */
     u32 nr_pmas;              /* (p) */
     int host_err;             /* (p) first error since host_flush */
+    bool host_stale;          /* (p) the host may show frames that are no longer ours to show */
     u64 total_vm;             /* (m) bytes of VMAs */
     u64 data_vm, stack_vm;    /* (m) */
     u64 exec_vm;              /* (m) */
@@ -154,6 +155,8 @@ struct pma *pma_prev(struct mm *mm, uaddr addr);          /* last with end <= ad
 /* Remove [start, end) from the tree and the host; frames go when host_flush succeeded. -ENOMEM:
  * nothing changed. */
 must_check int pma_drop(struct mm *mm, uaddr start, uaddr end);
+/* Let the frames of [start, end) be behind the free range at `to`. -ENOMEM: nothing changed. */
+must_check int pma_move(struct mm *mm, uaddr start, uaddr end, uaddr to);
 /* One reference to [off, +len) of the memory file (fd < 0) goes after the next flush. */
 must_check int pma_retire(struct mm *mm, int fd, u64 off, u64 len);
 void pma_refill(struct mm *mm); /* the spares */

@@ -171,6 +171,33 @@ int pma_drop(struct mm *mm, uaddr start, uaddr end)
     return 0;
 }
 
+int pma_move(struct mm *mm, uaddr start, uaddr end, uaddr to)
+{
+    int err = pma_isolate(mm, start, end);
+    struct pma *p, *next;
+    uaddr from = end, upto = start;
+
+    if (err != 0) {
+        return err;
+    }
+    for (p = pma_find(mm, start); p != NULL && p->start < end; p = next) {
+        next = pma_next(p);
+        if (p->mapped) {
+            from = min(from, p->start);
+            upto = p->end;
+        }
+        pma_remove(mm, p);
+        p->end = p->end - start + to;
+        p->start = p->start - start + to;
+        p->mapped = false;
+        pma_insert(mm, p);
+    }
+    if (from < upto) {
+        host_unmap(mm, from, upto);
+    }
+    return 0;
+}
+
 int pma_retire(struct mm *mm, int fd, u64 off, u64 len)
 {
     struct pma *p;
