@@ -270,7 +270,7 @@ void fault_eager(struct vma *v, uaddr start, uaddr end, bool populate)
 {
     uaddr at = start;
 
-    for (int i = 0; at < end && i < 64; i++) {
+    for (int i = 0; at < end && i < EAGER_EXTENTS; i++) {
         uaddr s = at, e = end;
         struct pma *p = pma_find(v->mm, at);
 
@@ -286,6 +286,9 @@ void fault_eager(struct vma *v, uaddr start, uaddr end, bool populate)
         }
         if (IS_ERR(p)) {
             break;
+        }
+        if (p->fd < 0 && v->mappable != NULL && (v->flags & VMA_ANON_SHARED) == 0) {
+            i = EAGER_EXTENTS; /* tmpfs: going on would fill holes of a sparse file */
         }
         if (p->need_cow && p->fd >= 0 && (v->prot & PROT_WRITE) != 0 &&
             p->end - at <= EAGER_COW_MAX && end - start <= EAGER_COW_MAX) {

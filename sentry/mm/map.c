@@ -7,12 +7,10 @@
 #include "base/log.h"
 #include "sentry/mm/mm_priv.h"
 #include "vfs/mount.h"
+#include "vfs/tmpfs/tmpfs.h"
 #include "vfs/vfs.h"
 
 #include <sys/mount.h>
-
-/* vfs/tmpfs: an unnamed file of memory. */
-struct file *shmem_file_new(const char *name, u64 size, u32 flags);
 
 #define PROT_ALL (PROT_READ | PROT_WRITE | PROT_EXEC)
 
@@ -115,7 +113,7 @@ static int vma_set_file(struct vma *v, const struct mmap_args *a)
         v->off = a->off;
         v->flags = (v->flags & ~VMA_MAYANY) | file_may(a->file, shared);
     } else if (shared) {
-        v->file = shmem_file_new("dev/zero", a->len, 0);
+        v->file = shmem_file_new("/dev/zero", a->len, SHMEM_EAGER, a->cred);
         if (IS_ERR(v->file)) {
             int err = (int)PTR_ERR(v->file);
 
@@ -239,7 +237,7 @@ static int map_frames(struct vma *v)
 
     MUTEX_GUARD(&mm->pma_lock);
     if (v->prot != PROT_NONE && (v->mappable != NULL || v->end - v->start <= EAGER_MAX)) {
-        fault_eager(v, v->start, v->end, false);
+        fault_eager(v, v->start, min(v->end, v->start + EAGER_MAX), false);
     }
     err = host_flush(mm);
     pma_refill(mm);

@@ -26,6 +26,7 @@
 
 #include <sys/resource.h>
 
+struct cred;
 struct file;
 struct mappable;
 struct mm;
@@ -74,7 +75,9 @@ struct mmap_args {
     u64 off;                   /* bytes, page-aligned */
     const char *name;          /* shown in maps ("[vdso]", "[stack]") or NULL; static storage */
     const struct mm_limits *limits; /* NULL: unlimited (loader) */
-    bool special;                   /* the vDSO and its data: never merged, moved whole only */
+    const struct cred
+        *cred;    /* MAP_SHARED | MAP_ANONYMOUS: whose object it is; borrowed, may be NULL */
+    bool special; /* the vDSO and its data: never merged, moved whole only */
 };
 must_check s64 mm_map(struct mm *mm, const struct mmap_args *args); /* the address or -errno */
 must_check int mm_unmap(struct mm *mm, uaddr addr, u64 len);

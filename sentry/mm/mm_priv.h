@@ -46,6 +46,7 @@
 #define FILE_AROUND     (16 * PAGE_SIZE) /* fault-around of file mappings starts this aligned */
 #define EAGER_COW_MAX   (16 * PAGE_SIZE) /* writable private file mappings copied at mmap */
 #define COPY_CHUNK      (64 * KiB)       /* most bytes moved under pma_lock at once */
+#define EAGER_EXTENTS   64               /* most pieces of a file that mmap maps at once */
 #define BATCH_OPS       128
 
 /* One piece of the guest's address space as it asked for it. */
@@ -61,6 +62,7 @@ struct vma {
     const char *name;          /* (c) static storage or NULL */
     struct mapping_link mlink; /* on mappable->links while linked */
     bool linked;               /* (m) */
+    bool uncounted;            /* (c) mapping_added refused: no mapping_removed */
     bool gone;                 /* (p) out of the tree: invalidation must leave its range alone */
     SLIST_ENTRY(vma) dead;     /* waits for vma_list_put */
 };

@@ -152,18 +152,16 @@ struct vma *vma_clone(struct mm *mm, const struct vma *v)
     n->flags = v->flags;
     n->name = v->name;
     n->mappable = v->mappable;
-    if (v->mappable != NULL && v->mappable->ops->mapping_added != NULL &&
-        v->mappable->ops->mapping_added(v->mappable, vma_counts_writer(v)) != 0) {
-        cache_del(vma_cache, n);
-        return NULL;
-    }
+    /* A file that was sealed against new writers meanwhile keeps those it has. */
+    n->uncounted = v->mappable != NULL && v->mappable->ops->mapping_added != NULL &&
+                   v->mappable->ops->mapping_added(v->mappable, vma_counts_writer(v)) != 0;
     n->file = v->file != NULL ? file_get(v->file) : NULL;
     return n;
 }
 
 void vma_free(struct vma *v)
 {
-    if (v->mappable != NULL && v->mappable->ops->mapping_removed != NULL) {
+    if (v->mappable != NULL && v->mappable->ops->mapping_removed != NULL && !v->uncounted) {
         v->mappable->ops->mapping_removed(v->mappable, vma_counts_writer(v));
     }
     file_put(v->file);
