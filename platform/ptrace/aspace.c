@@ -190,6 +190,7 @@ struct tracee *aspace_take_thread(struct aspace *as, struct pcontext *c)
     }
     t->kid.pid = tid;
     t->as = as;
+    t->cpu = -1;
     t->context = c;
     atomic_store(&t->state, TRACEE_UNBORN);
     spin_lock(&kids_lock);

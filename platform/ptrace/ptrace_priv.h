@@ -56,7 +56,7 @@ struct tracee {
     struct pcontext *context; /* (k) */
     _Atomic u32 state;        /* (a) enum tracee_state; changed by (t), or (k) without a context */
     struct regs regs;         /* (t) what the thread has; valid when STOPPED */
-    bool hot;                 /* (t) bound to the tracer's CPU */
+    int cpu;                  /* (t) the CPU it is bound to, -1: none */
     u8 streak;                /* (t) short runs in a row */
     u64 resumed;              /* (t) when, monotonic ns */
 };
@@ -131,6 +131,5 @@ must_check int fp_load(struct pcontext *c);
 must_check int place_boot(void);
 void place_resume(struct tracee *t);
 void place_stop(struct tracee *t);
-void place_idle(void);
 
 #endif

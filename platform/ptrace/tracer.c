@@ -240,7 +240,9 @@ static void finish_dead(struct tracee *t)
     if (state == TRACEE_RUNNING || state == TRACEE_ATTACHING) {
         tracer.running--;
     }
-    place_stop(t);
+    if (state == TRACEE_RUNNING) {
+        place_stop(t);
+    }
     c = tracee_died(t); /* t may be gone */
     if (c != NULL) {
         finish_as(c, PEXIT_DEAD);
@@ -346,11 +348,11 @@ static void handle_stop(struct tracee *t, int status)
     CHECK(c != NULL && tracer.running > 0, "thread %d stops without a context", t->kid.pid);
     tracer.running--;
     atomic_store(&t->state, TRACEE_STOPPED);
-    place_stop(t);
     if (attaching) {
         run_guest(c);
         return;
     }
+    place_stop(t);
     c->regs = t->regs;
     if (exit_classify(t, c, status)) {
         finish(c);
@@ -442,7 +444,6 @@ static void tracer_wait(u64 deadline)
 
     if (atomic_load(&tracer.rung) == 0 && deadline > clock_monotonic()) {
         arm(deadline);
-        place_idle();
         atomic_store(&tracer.sleeping, 1);
         pid = host_wait4_unless(&status, &tracer.rung);
         if (pid == -ECHILD) {

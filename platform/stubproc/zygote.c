@@ -136,7 +136,8 @@ static long map_region(const struct zygote_args *a)
 
 int zygote_main(void *args)
 {
-    const struct zygote_args *a = args;
+    struct zygote_args copy = *(const struct zygote_args *)args; /* the sentry's stack may go */
+    const struct zygote_args *a = &copy;
     long ret;
 
     ret = host_reset_signals();
