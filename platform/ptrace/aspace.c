@@ -4,8 +4,9 @@
  *
  * Life of an address space: born from the zygote (or taken from the pool), used, freed by mm. Freed
  * means: emptied and pooled, threads and all, if it is healthy, small and the pool has room;
- * otherwise killed. A killed one, or one that dies by itself, is reported by wait4 thread by
- * thread, the leader last; struct aspace goes when it has been both freed and reaped.
+ * otherwise killed. While the pool is empty the birth of one more is begun ahead of need. A killed
+ * one, or one that dies by itself, is reported by wait4 thread by thread, the leader last; struct
+ * aspace goes when it has been both freed and reaped.
  *
  * Reuse is safe because a stub has no state but its memory (unmapped), its control page (not
  * writable by it) and its threads' registers and FP state (set before they run again).
@@ -29,6 +30,8 @@ DEFINE_CACHE(tracee_cache, struct tracee);
 
 static LIST_HEAD(, aspace) pool; /* (k) */
 static u32 pool_size;            /* (k) */
+static struct aspace *ahead;     /* (k) its birth is posted but not finished */
+static bool ahead_begun;         /* (k) somebody is at it */
 
 static struct aspace *pool_take(void)
 {
@@ -63,22 +66,30 @@ static bool pool_add(struct aspace *as)
     return true;
 }
 
-/* A new one from the zygote. */
-struct aspace *ptrace_aspace_new(void)
+/* Begin the birth of a new one. */
+static struct aspace *birth_post(void)
 {
-    struct aspace *as = pool_take();
+    struct aspace *as = cache_new(aspace_cache);
     int ret;
 
-    if (as != NULL) {
-        return as;
-    }
-    as = cache_new(aspace_cache);
     if (as == NULL) {
         return ERR_PTR(-ENOMEM);
     }
     LIST_INIT(&as->idle);
     kids_begin_birth();
-    ret = stub_start(&as->stub);
+    ret = stub_post_start(&as->stub);
+    if (ret < 0) {
+        (void)kids_end_birth(NULL);
+        cache_del(aspace_cache, as);
+        return ERR_PTR(ret);
+    }
+    return as;
+}
+
+static struct aspace *birth_finish(struct aspace *as)
+{
+    int ret = stub_start(&as->stub);
+
     if (ret < 0) {
         (void)kids_end_birth(NULL);
         cache_del(aspace_cache, as);
@@ -92,6 +103,56 @@ struct aspace *ptrace_aspace_new(void)
         cache_del(aspace_cache, as);
         return ERR_PTR(-EAGAIN);
     }
+    stub_post_thread(&as->stub);
+    return as;
+}
+
+/* The one whose birth was begun ahead, or NULL. */
+static struct aspace *ahead_take(void)
+{
+    struct aspace *as;
+    SPIN_GUARD(&kids_lock);
+
+    as = ahead;
+    ahead = NULL;
+    return as;
+}
+
+/* See to it that the next one is there or on its way. */
+void aspace_look_ahead(void)
+{
+    struct aspace *as;
+    bool wanted;
+
+    spin_lock(&kids_lock);
+    wanted = ahead == NULL && !ahead_begun && LIST_EMPTY(&pool);
+    ahead_begun = ahead_begun || wanted;
+    spin_unlock(&kids_lock);
+    if (!wanted) {
+        return;
+    }
+    as = birth_post();
+    spin_lock(&kids_lock);
+    ahead = IS_ERR(as) ? NULL : as;
+    ahead_begun = false;
+    spin_unlock(&kids_lock);
+}
+
+struct aspace *ptrace_aspace_new(void)
+{
+    struct aspace *as = pool_take();
+
+    if (as == NULL) {
+        as = ahead_take();
+        if (as == NULL) {
+            as = birth_post();
+        }
+        if (IS_ERR(as)) {
+            return as;
+        }
+        as = birth_finish(as);
+    }
+    aspace_look_ahead();
     return as;
 }
 
@@ -112,8 +173,11 @@ void ptrace_aspace_free(struct aspace *as)
 {
     bool reaped;
 
-    if (pool_has_room_for(as) && stub_clear(&as->stub) == 0 && pool_add(as)) {
-        return;
+    if (pool_has_room_for(as)) {
+        stub_post_clear(&as->stub);
+        if (pool_add(as)) {
+            return;
+        }
     }
     spin_lock(&kids_lock);
     as->freed = true;

@@ -18,7 +18,7 @@ struct spinlock kids_lock = SPINLOCK_INIT;
 
 static LIST_HEAD(, kid) kids[KIDS_BUCKETS];
 static pid_t unknown[MAX_UNKNOWN]; /* (k) */
-static u32 nr_unknown;             /* (k) may pass MAX_UNKNOWN */
+static u32 nr_unknown;             /* (k) ever */
 static u32 births;                 /* (k) under way */
 
 static u32 bucket_of(pid_t pid)
@@ -59,7 +59,7 @@ void kids_begin_birth(void)
 {
     SPIN_GUARD(&kids_lock);
     if (births++ == 0) {
-        nr_unknown = 0;
+        memset(unknown, 0, sizeof(unknown));
     }
 }
 
@@ -70,11 +70,9 @@ bool kids_end_birth(struct kid *k)
     if (k == NULL) {
         return true;
     }
-    if (nr_unknown > MAX_UNKNOWN) {
-        return false;
-    }
-    for (u32 i = 0; i < nr_unknown; i++) {
+    for (u32 i = 0; i < MAX_UNKNOWN; i++) {
         if (unknown[i] == k->pid) {
+            unknown[i] = 0;
             return false;
         }
     }
@@ -86,9 +84,6 @@ void kids_unknown_death(pid_t pid)
 {
     SPIN_GUARD(&kids_lock);
     if (births != 0) {
-        if (nr_unknown < MAX_UNKNOWN) {
-            unknown[nr_unknown] = pid;
-        }
-        nr_unknown++;
+        unknown[nr_unknown++ % MAX_UNKNOWN] = pid;
     }
 }

@@ -70,6 +70,7 @@ static int ptrace_boot(int memfd, struct platform_caps *caps)
     }
     exit_boot();
     stub_set_stall_hook(tracer_stalled);
+    aspace_look_ahead();
     caps->max_mappings =
         (u64)read_number("/proc/sys/vm/max_map_count", MAX_MAP_COUNT_DFL) - MAP_COUNT_SLACK;
     caps->knows_access = false;

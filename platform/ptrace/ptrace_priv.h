@@ -112,6 +112,7 @@ int ptrace_aspace_apply(struct aspace *as, const struct map_op *ops, size_t coun
 struct tracee *aspace_take_thread(struct aspace *as, struct pcontext *c); /* ERR_PTR */
 void aspace_give_thread(struct tracee *t);
 void aspace_reaped(struct aspace *as);
+void aspace_look_ahead(void);
 void aspace_kill(struct aspace *as);
 /* Its context if that is in switch; t itself may be gone. */
 must_check struct pcontext *tracee_died(struct tracee *t);

@@ -19,6 +19,9 @@
  * be given to somebody else. A dead mapper never answers; whoever waits looks at `dead` now and
  * then, and the stall hook lets a platform find out.
  *
+ * What nobody needs the answer of at once (emptying, births) is posted and left; the next batch
+ * takes the answer first.
+ *
  * All stubs share one descriptor table with the sentry (CLONE_FILES), so orders name the sentry's
  * descriptors. The sentry must not unshare its table after boot.
  */
@@ -158,16 +161,11 @@ static int wait_for_answer(struct stub *s)
     return 0;
 }
 
-/* Post what is queued and wait for the answer; s->error is the first error since stub_begin. */
-static void flush(struct stub *s)
+/* Post what is queued. */
+static void post(struct stub *s)
 {
     struct stub_ctl *ctl = s->ctl;
-    int ret;
 
-    if (s->queued == 0 || s->error != 0) {
-        s->queued = 0;
-        return;
-    }
     s->seq++;
     ctl->count = s->queued;
     ctl->done_next = s->seq;
@@ -176,11 +174,77 @@ static void flush(struct stub *s)
     atomic_store_explicit(&ctl->seq, s->seq, memory_order_release);
     (void)host_futex_wake_shared(&ctl->seq, 1);
     s->queued = 0;
-    ret = wait_for_answer(s);
-    if (ret == 0 && atomic_load_explicit(&ctl->part[0], memory_order_relaxed) != 0) {
-        ret = -(int)atomic_load_explicit(&ctl->part[1], memory_order_relaxed);
+}
+
+/* The answer to what was posted: 0 or -errno. */
+static int collect(struct stub *s)
+{
+    int ret = wait_for_answer(s);
+
+    if (ret == 0 && atomic_load_explicit(&s->ctl->part[0], memory_order_relaxed) != 0) {
+        ret = -(int)atomic_load_explicit(&s->ctl->part[1], memory_order_relaxed);
     }
-    s->error = ret;
+    return ret;
+}
+
+/* As collect, of a clone: the id of the newborn or -errno. */
+static int collect_id(struct stub *s)
+{
+    struct stub_ctl *ctl = s->ctl;
+    int ret = collect(s);
+
+    if (ret < 0) {
+        return ret;
+    }
+    return (int)(atomic_load(&ctl->part[1]) | atomic_load(&ctl->part[2]) << STUB_TABLE_BITS |
+                 atomic_load(&ctl->part[3]) << 2 * STUB_TABLE_BITS);
+}
+
+static void flush(struct stub *s)
+{
+    if (s->queued == 0 || s->error != 0) {
+        s->queued = 0;
+        return;
+    }
+    post(s);
+    s->error = collect(s);
+}
+
+void stub_kill(struct stub *s)
+{
+    /* Not reaped yet, so the pid is still its own. */
+    (void)!host_kill(s->pid, SIGKILL);
+}
+
+/* Take the answer to what was posted without waiting. */
+static void settle(struct stub *s)
+{
+    enum stub_pending pending = s->pending;
+    int ret;
+
+    s->pending = STUB_PENDING_NONE;
+    switch (pending) {
+    case STUB_PENDING_NONE:
+        break;
+    case STUB_PENDING_CLEAR:
+        ret = collect(s);
+        if (ret < 0 && ret != -ESRCH) { /* out of memory: its guest must not go on */
+            log_warn(LOG_PLATFORM, "stub process %d cannot be emptied: error %d", s->pid, -ret);
+            stub_kill(s);
+            s->error = -ESRCH;
+        }
+        break;
+    case STUB_PENDING_THREAD:
+        ret = collect_id(s);
+        s->spare_tid = ret < 0 ? 0 : ret;
+        break;
+    case STUB_PENDING_BIRTH:
+        s->newborn->pid = collect_id(s);
+        s->newborn = NULL;
+        break;
+    default:
+        BUG("pending %d", (int)pending);
+    }
 }
 
 void stub_begin(struct stub *s)
@@ -188,6 +252,18 @@ void stub_begin(struct stub *s)
     mutex_lock(&s->lock);
     CHECK(s->queued == 0, "orders left over: %u", s->queued);
     s->error = atomic_load(&s->dead) ? -ESRCH : 0;
+    settle(s);
+}
+
+/* Instead of stub_end: the answer is taken by the next stub_begin. */
+static void end_pending(struct stub *s, enum stub_pending pending)
+{
+    if (s->error == 0) {
+        post(s);
+        s->pending = pending;
+    }
+    s->queued = 0;
+    mutex_unlock(&s->lock);
 }
 
 void stub_add(struct stub *s, const struct stub_order *order)
@@ -254,72 +330,78 @@ int stub_apply(struct stub *s, const struct map_op *ops, size_t count)
     return stub_end(s);
 }
 
-int stub_clear(struct stub *s)
+void stub_post_clear(struct stub *s)
 {
     struct stub_order o = {.nr = SYS_munmap, .args = {0, STUB_BASE}};
 
     stub_begin(s);
     stub_add(s, &o);
-    return stub_end(s);
+    end_pending(s, STUB_PENDING_CLEAR);
 }
 
-/* A batch of one clone; the lock is held. The id of the newborn or -errno. */
-static int order_clone(struct stub *s, u64 flags, u64 ctl_off)
-{
-    struct stub_order o = {.nr = SYS_clone, .args = {flags, 0, 0, 0, 0, ctl_off}};
-    struct stub_ctl *ctl = s->ctl;
+static const struct stub_order thread_order = {.nr = SYS_clone, .args = {STUB_THREAD_FLAGS}};
 
-    ASSERT_HELD(&s->lock);
-    stub_add(s, &o);
-    flush(s);
-    if (s->error != 0) {
-        return s->error;
+void stub_post_thread(struct stub *s)
+{
+    stub_begin(s);
+    if (s->spare_tid == 0) {
+        stub_add(s, &thread_order);
+        end_pending(s, STUB_PENDING_THREAD);
+    } else {
+        mutex_unlock(&s->lock);
     }
-    return (int)(atomic_load(&ctl->part[1]) | atomic_load(&ctl->part[2]) << STUB_TABLE_BITS |
-                 atomic_load(&ctl->part[3]) << 2 * STUB_TABLE_BITS);
 }
 
 int stub_new_thread(struct stub *s)
 {
-    int tid, ret;
+    int tid;
 
     stub_begin(s);
-    tid = s->error != 0 ? s->error : order_clone(s, STUB_THREAD_FLAGS, 0);
-    ret = stub_end(s);
-    return ret < 0 ? ret : tid;
+    tid = s->spare_tid;
+    s->spare_tid = 0;
+    if (s->error != 0) {
+        tid = s->error;
+    } else if (tid == 0) {
+        stub_add(s, &thread_order);
+        post(s);
+        tid = collect_id(s);
+    }
+    mutex_unlock(&s->lock);
+    return tid;
 }
 
-int stub_start(struct stub *s)
+int stub_post_start(struct stub *s)
 {
     struct stub *z = &stubs.zygote;
-    int slot, pid;
+    struct stub_order o = {.nr = SYS_clone, .args = {CLONE_FILES | CLONE_PARENT | SIGCHLD}};
+    int slot;
 
     memset(s, 0, sizeof(*s));
     mutex_init(&s->lock, LOCK_PLATFORM);
     stub_begin(z);
     slot = z->error != 0 ? z->error : slot_alloc();
     if (slot < 0) {
-        (void)!stub_end(z);
+        mutex_unlock(&z->lock);
         return -EAGAIN;
     }
     ctl_init(s, (u32)slot);
-    pid = order_clone(z, CLONE_FILES | CLONE_PARENT | SIGCHLD, (u64)slot * PAGE_SIZE);
-    if (pid < 0) {
-        slot_free((u32)slot);
-    }
-    (void)!stub_end(z);
-    if (pid < 0) {
-        log_warn(LOG_PLATFORM, "no new stub process: error %d", -pid);
-        return -EAGAIN;
-    }
-    s->pid = pid;
+    o.args[5] = (u64)slot * PAGE_SIZE;
+    stub_add(z, &o);
+    z->newborn = s;
+    end_pending(z, STUB_PENDING_BIRTH);
     return 0;
 }
 
-void stub_kill(struct stub *s)
+int stub_start(struct stub *s)
 {
-    /* Not reaped yet, so the pid is still its own. */
-    (void)!host_kill(s->pid, SIGKILL);
+    stub_begin(&stubs.zygote);
+    mutex_unlock(&stubs.zygote.lock);
+    if (s->pid < 0) {
+        log_warn(LOG_PLATFORM, "no new stub process: error %d", -s->pid);
+        slot_free(s->slot);
+        return -EAGAIN;
+    }
+    return 0;
 }
 
 void stub_fini(struct stub *s)

@@ -14,16 +14,27 @@
 
 #include <stdatomic.h>
 
+/* What the mapper was told to do with nobody waiting. */
+enum stub_pending {
+    STUB_PENDING_NONE,
+    STUB_PENDING_CLEAR,
+    STUB_PENDING_THREAD,
+    STUB_PENDING_BIRTH /* the zygote only */
+};
+
 struct stub {
     /* (c) const after stub_start  (l) lock  (a) atomic */
-    pid_t pid;            /* (c) of the leader, the mapper */
-    u32 slot;             /* (c) page of the control memfd */
-    struct stub_ctl *ctl; /* (c) */
-    struct mutex lock;    /* LOCK_PLATFORM: one batch at a time */
-    u32 seq;              /* (l) */
-    u32 queued;           /* (l) orders written, not yet posted */
-    int error;            /* (l) of the batches since stub_begin */
-    _Atomic bool dead;    /* (a) set by whoever learns that the process is gone */
+    pid_t pid;                 /* (c) of the leader, the mapper */
+    u32 slot;                  /* (c) page of the control memfd */
+    struct stub_ctl *ctl;      /* (c) */
+    struct mutex lock;         /* LOCK_PLATFORM: one batch at a time */
+    u32 seq;                   /* (l) */
+    u32 queued;                /* (l) orders written, not yet posted */
+    int error;                 /* (l) of the batches since stub_begin */
+    enum stub_pending pending; /* (l) */
+    pid_t spare_tid;           /* (l) an unborn thread, 0: none */
+    struct stub *newborn;      /* (l) zygote: whose pid the pending answer is */
+    _Atomic bool dead;         /* (a) set by whoever learns that the process is gone */
 };
 
 /*
@@ -38,7 +49,11 @@ void stub_set_stall_hook(void (*stalled)(struct stub *s));
 /* The sentry sleeps at once instead of spinning for an answer (both share a CPU). */
 void stub_set_spin(bool spin);
 
-/* A new process, empty but for the stub region. -EAGAIN: no control page or the host refuses. */
+/*
+ * A new process, empty but for the stub region: post begins its birth, start waits for it. -EAGAIN:
+ * no control page or the host refuses; nothing is left then.
+ */
+must_check int stub_post_start(struct stub *s);
 must_check int stub_start(struct stub *s);
 /* SIGKILL; the leader is then reaped by whoever calls wait4. */
 void stub_kill(struct stub *s);
@@ -54,8 +69,10 @@ must_check int stub_end(struct stub *s);
 must_check int stub_apply(struct stub *s, const struct map_op *ops, size_t count);
 /* A new guest thread, unborn: its tid or -errno. */
 must_check int stub_new_thread(struct stub *s);
-/* Unmap all guest memory. */
-must_check int stub_clear(struct stub *s);
+/* Begin the birth of a thread; stub_new_thread will then have it ready. */
+void stub_post_thread(struct stub *s);
+/* Unmap all guest memory before the next batch. No guest thread may be running. */
+void stub_post_clear(struct stub *s);
 
 /* Whoever calls wait4 says when the zygote has gone: births then fail. */
 pid_t stub_zygote_pid(void);
