@@ -55,6 +55,9 @@ void file_init(struct file *f, const struct file_ops *ops, struct inode *inode,
     f->inode = inode_get(inode);
     f->path = *path;
     path_get(&f->path);
+    if (path->mnt != NULL) {
+        path->mnt->expiring = false;
+    }
     atomic_init(&f->flags, flags & ~(u32)CREATION_FLAGS);
     f->mode = mode_of_flags(flags);
     mutex_init(&f->pos_lock, LOCK_FILE_POS);

@@ -57,6 +57,20 @@ static bool prepend_name(struct backwards *b, struct path *at)
     return fits;
 }
 
+/* The path of d inside its file system. */
+char *dentry_text(struct dentry *d, char *buf, size_t size)
+{
+    struct backwards b = {.start = buf, .pos = buf + size};
+    struct path at = {.dentry = dentry_get(d)};
+    bool fits = prepend(&b, "", 1);
+
+    while (fits && at.dentry->parent != at.dentry) {
+        fits = prepend_name(&b, &at);
+    }
+    dentry_put(at.dentry);
+    return fits ? b.pos : ERR_PTR(-ENAMETOOLONG);
+}
+
 static bool dentry_is_deleted(struct dentry *d)
 {
     SPIN_GUARD(&d->lock);

@@ -16,6 +16,10 @@
 
 #include <sys/mount.h>
 
+#ifndef MS_NOSYMFOLLOW
+#define MS_NOSYMFOLLOW 256
+#endif
+
 struct chrdev_range {
     u32 major, minor, count;
     device_open_fn open;
@@ -111,6 +115,7 @@ void dentry_prune_children(struct dentry *d);
 struct dentry *dentry_parent(struct dentry *d);                  /* counted */
 bool dentry_is_below(struct dentry *d, struct dentry *ancestor); /* or the same */
 struct name dentry_name_snapshot(struct dentry *d, char buf[NAME_LEN_MAX + 1]);
+char *dentry_text(struct dentry *d, char *buf, size_t size); /* inside its file system */
 static inline bool dentry_is_dir(const struct dentry *d)
 {
     struct inode *inode = dentry_inode(d);

@@ -271,10 +271,10 @@ static void rwlock_lock_slow(struct rwlock *l, bool writer)
     (void)!lot_wait(&w, false);
 }
 
-static void rwlock_lock(struct rwlock *l, bool writer)
+static void rwlock_lock(struct rwlock *l, bool writer, enum rank_mode mode)
 {
     sched_preempt_point();
-    rank_check(l, l->rank, RANK_STRICT);
+    rank_check(l, l->rank, mode);
     if (!rwlock_try(l, writer)) {
         rwlock_lock_slow(l, writer);
     }
@@ -330,7 +330,7 @@ static void rwlock_unlock(struct rwlock *l, u64 mine)
 
 void read_lock(struct rwlock *l)
 {
-    rwlock_lock(l, false);
+    rwlock_lock(l, false, RANK_STRICT);
 }
 
 void read_unlock(struct rwlock *l)
@@ -340,7 +340,12 @@ void read_unlock(struct rwlock *l)
 
 void write_lock(struct rwlock *l)
 {
-    rwlock_lock(l, true);
+    rwlock_lock(l, true, RANK_STRICT);
+}
+
+void write_lock_nested(struct rwlock *l)
+{
+    rwlock_lock(l, true, RANK_NESTED);
 }
 
 void write_unlock(struct rwlock *l)
