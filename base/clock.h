@@ -14,7 +14,8 @@ u64 clock_realtime(void);
 u64 clock_boottime(void);
 
 struct timespec;
-/* now + *ts on the monotonic clock, CLOCK_NEVER when that overflows. *ts is valid and not negative. */
+/* now + *ts on the monotonic clock, CLOCK_NEVER when that overflows. *ts is valid and not negative.
+ */
 u64 clock_deadline(const struct timespec *ts);
 /* A valid, non-negative time as ns, saturated below CLOCK_NEVER. */
 u64 timespec_ns(const struct timespec *ts);

@@ -7,30 +7,18 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/host_priv.h"
 
 #include <linux/futex.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <time.h>
 
-static inline long call6(long nr, long a, long b, long c, long d, long e, long f)
-{
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    long ret;
-
-    __asm__ volatile("syscall"
-                     : "=a"(ret)
-                     : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return ret;
-}
-
 /* CALL(number, up to six arguments): the missing ones are zero. */
 #define CALL(nr, ...) CALL_PAD(nr, __VA_ARGS__, 0, 0, 0, 0, 0, 0)
 #define CALL_PAD(nr, a, b, c, d, e, f, ...)                                                        \
-    call6((nr), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+    call6((nr), (u64)(a), (u64)(b), (u64)(c), (u64)(d), (u64)(e), (u64)(f))
 
 static long futex_wait(_Atomic u32 *word, u32 value, u64 deadline, int op)
 {
@@ -188,3 +176,25 @@ int host_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_m
 {
     return (int)CALL(SYS_epoll_wait, epfd, events, max, timeout_ms);
 }
+
+#ifdef PAVISE_DEBUG
+_Atomic bool host_calls_used[HOST_CALLS_MAX];
+
+void host_calls_dump_used(int fd)
+{
+    for (int nr = 0; nr < HOST_CALLS_MAX; nr++) {
+        char line[32];
+
+        if (atomic_load_explicit(&host_calls_used[nr], memory_order_relaxed)) {
+            int len = snprintf(line, sizeof(line), "host call %d\n", nr);
+
+            (void)!host_write(fd, line, (size_t)len);
+        }
+    }
+}
+#else
+void host_calls_dump_used(int fd)
+{
+    (void)fd;
+}
+#endif

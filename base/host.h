@@ -50,4 +50,8 @@ int host_gettid(void);
 int host_getpid(void);
 noreturn_fn void host_exit_group(int status);
 
+/* Debug builds: a line "host call NUMBER" for every call made so far, for tools/check_host_calls.py
+ * --used. */
+void host_calls_dump_used(int fd);
+
 #endif

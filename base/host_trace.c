@@ -6,26 +6,13 @@
 #include "base/host_trace.h"
 
 #include "base/err.h"
+#include "base/host_priv.h"
 
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-static inline long call6(long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
-{
-    register u64 r10 __asm__("r10") = d;
-    register u64 r8 __asm__("r8") = e;
-    register u64 r9 __asm__("r9") = f;
-    long ret;
-
-    __asm__ volatile("syscall"
-                     : "=a"(ret)
-                     : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return ret;
-}
 
 long host_clone_fn(int (*fn)(void *arg), void *stack_top, u64 flags, void *arg)
 {
