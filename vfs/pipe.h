@@ -29,8 +29,8 @@ must_check ssize_t splice_pipe_to_pipe(struct file *in, struct file *out, size_t
  */
 must_check ssize_t splice_user_to_pipe(struct file *pipe, struct uio *u, u32 flags);
 must_check ssize_t splice_pipe_to_user(struct file *pipe, struct uio *u, u32 flags);
-/* sendfile(2) to anything but a pipe. */
-must_check ssize_t splice_file_to_file(struct file *in, u64 *in_off, struct file *out, size_t len,
-                                       const struct vfs_ctx *ctx);
+/* sendfile(2) to anything but a pipe, copy_file_range(2). */
+must_check ssize_t splice_file_to_file(struct file *in, u64 *in_off, struct file *out, u64 *out_off,
+                                       size_t len, const struct vfs_ctx *ctx);
 
 #endif

@@ -369,11 +369,34 @@ ssize_t splice_pipe_to_pipe(struct file *in_file, struct file *out_file, size_t 
     return n;
 }
 
-/* ---- sendfile ---- */
+/* ---- sendfile, copy_file_range ---- */
+
+static ssize_t write_all(struct file *out, u64 *off, u8 *data, size_t len,
+                         const struct vfs_ctx *ctx)
+{
+    struct uio u;
+    ssize_t n;
+
+    uio_init_kernel(&u, data, len);
+    n = off == NULL ? file_write(out, &u, 0, ctx) : file_pwrite(out, &u, *off, 0, ctx);
+    if (n > 0 && off != NULL) {
+        *off += (u64)n;
+    }
+    return n;
+}
 
 /* The bytes of one read that a short write did not take are read again: `in` is rewound. */
-ssize_t splice_file_to_file(struct file *in, u64 *in_off, struct file *out, size_t len,
-                            const struct vfs_ctx *ctx)
+static void rewind_input(struct file *in, u64 *in_off, s64 back)
+{
+    if (in_off != NULL) {
+        *in_off -= (u64)back;
+    } else if (file_seek(in, -back, SEEK_CUR) < 0) {
+        log_debug(LOG_VFS, "sendfile: %ld bytes are lost", (long)back);
+    }
+}
+
+ssize_t splice_file_to_file(struct file *in, u64 *in_off, struct file *out, u64 *out_off,
+                            size_t len, const struct vfs_ctx *ctx)
 {
     size_t chunk = min(len, 16 * PAGE_SIZE);
     u8 *data = heap_alloc(chunk);
@@ -383,28 +406,22 @@ ssize_t splice_file_to_file(struct file *in, u64 *in_off, struct file *out, size
         return -ENOMEM;
     }
     while ((size_t)total < len) {
-        struct uio u;
         ssize_t wrote;
 
         n = read_page(in, in_off, data, min(chunk, len - (size_t)total));
         if (n <= 0) {
             break;
         }
-        uio_init_kernel(&u, data, (size_t)n);
-        wrote = file_write(out, &u, 0, ctx);
+        wrote = write_all(out, out_off, data, (size_t)n, ctx);
+        total += max(wrote, (ssize_t)0);
         if (wrote < n) {
-            s64 back = n - max(wrote, (ssize_t)0);
-
-            if (in_off != NULL) {
-                *in_off -= (u64)back;
-            } else if (file_seek(in, -back, SEEK_CUR) < 0) {
-                log_debug(LOG_VFS, "sendfile: %ld bytes are lost", (long)back);
-            }
-            total += max(wrote, (ssize_t)0);
+            rewind_input(in, in_off, n - max(wrote, (ssize_t)0));
             n = wrote < 0 ? wrote : 0;
             break;
         }
-        total += wrote;
+        if (fiber_is_interrupted()) {
+            break;
+        }
     }
     heap_free(data);
     return total > 0 ? total : n;
