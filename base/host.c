@@ -11,6 +11,7 @@
 
 #include <linux/futex.h>
 #include <stdio.h>
+#include <linux/openat2.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -198,3 +199,37 @@ void host_calls_dump_used(int fd)
     (void)fd;
 }
 #endif
+int host_openat2(int dirfd, const char *name, const struct open_how *how)
+{
+    return (int)CALL(SYS_openat2, dirfd, name, how, sizeof(*how));
+}
+
+ssize_t host_readlinkat(int dirfd, const char *name, char *buf, size_t size)
+{
+    return CALL(SYS_readlinkat, dirfd, name, buf, size);
+}
+
+int host_fstatat(int dirfd, const char *name, struct stat *st, int flags)
+{
+    return (int)CALL(SYS_newfstatat, dirfd, name, st, flags);
+}
+
+int host_fstatfs(int fd, struct statfs *st)
+{
+    return (int)CALL(SYS_fstatfs, fd, st);
+}
+
+ssize_t host_preadv2(int fd, const struct iovec *iov, int count, u64 off, u32 flags)
+{
+    return CALL(SYS_preadv2, fd, iov, count, off, 0, flags);
+}
+
+ssize_t host_getdents64(int fd, void *buf, size_t size)
+{
+    return CALL(SYS_getdents64, fd, buf, size);
+}
+
+s64 host_lseek(int fd, s64 off, int whence)
+{
+    return CALL(SYS_lseek, fd, off, whence);
+}
