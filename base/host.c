@@ -12,8 +12,10 @@
 #include <linux/futex.h>
 #include <stdio.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 
 /* CALL(number, up to six arguments): the missing ones are zero. */
@@ -232,4 +234,30 @@ ssize_t host_getdents64(int fd, void *buf, size_t size)
 s64 host_lseek(int fd, s64 off, int whence)
 {
     return CALL(SYS_lseek, fd, off, whence);
+}
+
+int host_poll(int fd, short events, int timeout_ms)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    long ret = CALL(SYS_poll, &p, 1, timeout_ms);
+
+    return ret < 0 ? (int)ret : p.revents;
+}
+
+long host_ioctl(int fd, u32 cmd, u64 arg)
+{
+    return CALL(SYS_ioctl, fd, cmd, arg);
+}
+
+int host_fcntl(int fd, int cmd, u64 arg)
+{
+    return (int)CALL(SYS_fcntl, fd, cmd, arg);
+}
+
+u64 host_total_ram(void)
+{
+    struct sysinfo si = {0};
+
+    (void)CALL(SYS_sysinfo, &si);
+    return (u64)si.totalram * si.mem_unit;
 }

@@ -44,6 +44,9 @@ must_check int host_getrlimit(int resource, struct rlimit *rl);
 void host_sched_yield(void);
 struct epoll_event;
 struct open_how;
+must_check int host_poll(int fd, short events, int timeout_ms); /* revents */
+must_check long host_ioctl(int fd, u32 cmd, u64 arg);
+must_check int host_fcntl(int fd, int cmd, u64 arg);
 struct statfs;
 must_check int host_openat2(int dirfd, const char *name, const struct open_how *how);
 must_check ssize_t host_readlinkat(int dirfd, const char *name, char *buf, size_t size);
@@ -55,6 +58,7 @@ must_check s64 host_lseek(int fd, s64 off, int whence);
 must_check int host_epoll_create(void);
 must_check int host_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev);
 must_check int host_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms);
+u64 host_total_ram(void); /* bytes; sysinfo(2) */
 int host_gettid(void);
 int host_getpid(void);
 noreturn_fn void host_exit_group(int status);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Readiness of host descriptors: one thread in epoll_wait, started with the first watch. A watch is
- * found by its id, never by pointer, so a removed one is not touched by an event that was already
- * fetched.
+ * Readiness of host descriptors: one thread in epoll_wait, started with the first watch, but not
+ * before sched_run: what boots before it must be single-threaded (isolation of the sentry). A watch
+ * is found by its id, never by pointer, so a removed one is not touched by an event that was
+ * already fetched.
  */
 #include "base/sched/hostpoll.h"
 
 #include "base/err.h"
 #include "base/host.h"
 #include "base/idr.h"
+#include "base/panic.h"
 #include "base/sched/lock.h"
 
 #include <pthread.h>
@@ -19,7 +21,9 @@
 
 static struct {
     struct spinlock lock; /* held while a callback runs */
-    int epfd;             /* (lock) 0: not started */
+    int epfd;             /* (lock) 0: not made */
+    bool allowed;         /* (lock) threads may be started: sched_run was called */
+    bool started;         /* (lock) the thread exists */
     struct idr watches;   /* (lock) id -> struct hostpoll */
 } state;
 
@@ -45,27 +49,43 @@ static void *poll_thread(void *arg)
     return NULL;
 }
 
-static int start_locked(void)
+static int start_thread_locked(void)
 {
     pthread_t tid;
-    int epfd;
 
-    if (state.epfd > 0) {
+    if (!state.allowed || state.started) {
         return 0;
     }
-    epfd = host_epoll_create();
-    if (epfd < 0) {
-        return epfd;
-    }
-    idr_init(&state.watches);
-    state.epfd = epfd;
     if (pthread_create(&tid, NULL, poll_thread, NULL) != 0) {
-        host_close(epfd);
-        state.epfd = 0;
         return -EAGAIN;
     }
+    state.started = true;
     (void)pthread_detach(tid);
     return 0;
+}
+
+static int start_locked(void)
+{
+    int epfd;
+
+    if (state.epfd <= 0) {
+        epfd = host_epoll_create();
+        if (epfd < 0) {
+            return epfd;
+        }
+        idr_init(&state.watches);
+        state.epfd = epfd;
+    }
+    return start_thread_locked();
+}
+
+void hostpoll_allow(void)
+{
+    SPIN_GUARD(&state.lock);
+    state.allowed = true;
+    if (state.epfd > 0) {
+        CHECK(start_thread_locked() == 0, "cannot start the host poll thread");
+    }
 }
 
 int hostpoll_add(struct hostpoll *p, u32 events)

@@ -17,6 +17,8 @@ struct hostpoll {
 
 /* Watch p->fd for `events` (EPOLLIN...). -EPERM: the fd is always ready (a regular file). */
 must_check int hostpoll_add(struct hostpoll *p, u32 events);
+/* By sched_run: from now on threads may be started. */
+void hostpoll_allow(void);
 /* After it returns, ready does not run any more. */
 void hostpoll_remove(struct hostpoll *p);
 

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/heap.h"
 #include "base/panic.h"
+#include "base/sched/hostpoll.h"
 #include "base/sched/sched_priv.h"
 
 #include <stdlib.h>
@@ -248,6 +249,7 @@ void sched_run(void)
     t->worker = &sched.workers[0];
     t->worker->thread = t;
     rcu_register_thread();
+    hostpoll_allow();
     for (unsigned i = 1; i < sched.nr_workers; i++) {
         int err = pthread_create(&tids[i], NULL, worker_thread, &sched.workers[i]);
 

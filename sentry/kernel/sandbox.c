@@ -272,7 +272,7 @@ static int link_first(struct task *t)
     return 0;
 }
 
-int sandbox_start(const struct first_config *c)
+int sandbox_run_first(const struct first_config *c)
 {
     struct thread_group *tg = make_first_group(c);
     struct task *t = tg != NULL ? task_new(tg) : NULL;

@@ -30,7 +30,7 @@ struct first_config {
 
 /* Create the first process and make it runnable; it runs once sched_run does. Takes over what is
  * marked so, also on error. */
-must_check int sandbox_start(const struct first_config *config);
+must_check int sandbox_run_first(const struct first_config *config);
 
 /* How it ended. Called once each, from a fiber; set before sched_run. */
 struct sandbox_hooks {

@@ -140,3 +140,17 @@ void pgrp_check_orphans(struct thread_group *tg, struct thread_group *parent)
         signal_kernel_pgrp(pg, SIGCONT);
     }
 }
+
+/* The leader of a session with a terminal is gone: its foreground jobs are hung up
+ * (credentials(7)). */
+void session_disassociate_tty(struct session *s)
+{
+    struct process_group *pg = s->foreground;
+
+    if (pg != NULL && s->tty != NULL) {
+        signal_kernel_pgrp(pg, SIGHUP);
+        signal_kernel_pgrp(pg, SIGCONT);
+    }
+    s->foreground = NULL;
+    pgrp_put(pg);
+}

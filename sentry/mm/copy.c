@@ -411,6 +411,50 @@ int mm_cmpxchg_u32(struct mm *mm, uaddr addr, u32 *expected, u32 desired)
     return 0;
 }
 
+/* The word's address in the sentry if its frame is there (and may be written as it is); pma_lock
+ * held. */
+static u32 *resident_word(struct mm *mm, uaddr addr, bool write)
+{
+    struct pma *p = pma_at(mm, addr);
+
+    if (p == NULL || p->fd >= 0 || (write && (p->need_cow || !p->writable))) {
+        return NULL;
+    }
+    return memfile_window(memfile, p->off + (addr - p->start), sizeof(u32));
+}
+
+/* A try, because futex buckets rank above: nobody waits here. */
+int mm_load_u32_nofault(struct mm *mm, uaddr addr, u32 *out)
+{
+    u32 *word;
+
+    if (!mutex_trylock(&mm->pma_lock)) {
+        return -EAGAIN;
+    }
+    word = resident_word(mm, addr, false);
+    if (word != NULL) {
+        *out = __atomic_load_n(word, __ATOMIC_SEQ_CST);
+    }
+    mutex_unlock(&mm->pma_lock);
+    return word != NULL ? 0 : -EAGAIN;
+}
+
+int mm_cmpxchg_u32_nofault(struct mm *mm, uaddr addr, u32 *expected, u32 desired)
+{
+    u32 *word;
+
+    if (!mutex_trylock(&mm->pma_lock)) {
+        return -EAGAIN;
+    }
+    word = resident_word(mm, addr, true);
+    if (word != NULL) {
+        (void)__atomic_compare_exchange_n(word, expected, desired, false, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_SEQ_CST);
+    }
+    mutex_unlock(&mm->pma_lock);
+    return word != NULL ? 0 : -EAGAIN;
+}
+
 int mm_futex_key(struct mm *mm, uaddr addr, bool shared, struct futex_key *out)
 {
     struct vma *v;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Open host files. Data goes straight between the host's page cache and guest memory where the memory has an address in the
- * sentry (uio_pin), else through a bounce buffer. A read that the page cache cannot serve at once (RWF_NOWAIT) is repeated in a
- * bracket, so that a slow disk holds up nobody else.
+ * Open host files. Data goes straight between the host's page cache and guest memory where the
+ * memory has an address in the sentry (uio_pin), else through a bounce buffer. A read that the page
+ * cache cannot serve at once (RWF_NOWAIT) is repeated in a bracket, so that a slow disk holds up
+ * nobody else.
  */
 #include "base/heap.h"
 #include "base/host.h"
@@ -12,7 +13,7 @@
 #include <dirent.h>
 
 #define BOUNCE_SIZE (64 * KiB)
-#define PIN_MAX 16
+#define PIN_MAX     16
 
 struct hostfs_file {
     struct file f;
@@ -58,7 +59,7 @@ static ssize_t read_vec(int fd, const struct iovec *iov, int count, u64 pos)
 static ssize_t read_bounce(int fd, struct uio *u, u64 pos)
 {
     size_t size = min(uio_left(u), (size_t)BOUNCE_SIZE);
-    struct iovec iov = { heap_alloc(size), size };
+    struct iovec iov = {heap_alloc(size), size};
     ssize_t n;
 
     if (iov.iov_base == NULL) {
@@ -145,11 +146,11 @@ static int get_extent(struct mappable *m, u64 off, u64 len, bool write, struct e
     if (fd < 0) {
         return fd;
     }
-    *out = (struct extent){ .fd = fd, .off = off, .len = min(len, end - off) };
+    *out = (struct extent){.fd = fd, .off = off, .len = min(len, end - off)};
     return 0;
 }
 
-const struct mappable_ops hostfs_mappable_ops = { .get_extent = get_extent };
+const struct mappable_ops hostfs_mappable_ops = {.get_extent = get_extent};
 HEAP_OPS(hostfs_mappable_ops);
 
 /* ---- directories ---- */
@@ -163,11 +164,12 @@ struct linux_dirent64 {
 };
 
 /* Emit one buffer of the host's entries; *full when the caller's buffer is. */
-static int emit_entries(struct hostfs_super *hs, const char *buf, ssize_t n, struct dir_context *ctx, bool *full)
+static int emit_entries(struct hostfs_super *hs, const char *buf, ssize_t n,
+                        struct dir_context *ctx, bool *full)
 {
     for (ssize_t at = 0; at < n;) {
         const struct linux_dirent64 *d = (const void *)(buf + at);
-        struct name name = { d->name, (u32)strlen(d->name) };
+        struct name name = {d->name, (u32)strlen(d->name)};
 
         (void)hs;
         if (!ctx->emit(ctx, name, d->ino, d->type, (u64)d->off)) {
@@ -242,7 +244,8 @@ static const struct file_ops hostfs_dir_ops = {
 };
 HEAP_OPS(hostfs_dir_ops);
 
-struct file *hostfs_open(struct inode *inode, const struct path *path, u32 flags, const struct cred *cred)
+struct file *hostfs_open(struct inode *inode, const struct path *path, u32 flags,
+                         const struct cred *cred)
 {
     bool is_dir = S_ISDIR(inode->mode);
     struct hostfs_file *hf = cache_new(hostfs_file_cache);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host files as inodes. An inode is one host object (device and inode number: hard links are one inode) and holds an O_PATH
- * descriptor of it. Names are opened one component at a time, by openat2 with RESOLVE_BENEATH and no links, relative to the
- * parent's descriptor: nothing the guest or a hostile host process does leads out of the donated tree.
+ * Host files as inodes. An inode is one host object (device and inode number: hard links are one
+ * inode) and holds an O_PATH descriptor of it. Names are opened one component at a time, by openat2
+ * with RESOLVE_BENEATH and no links, relative to the parent's descriptor: nothing the guest or a
+ * hostile host process does leads out of the donated tree.
  *
- * Device nodes, FIFOs and sockets of the host are never opened on the host: the guest gets its own devices by number and its
- * own FIFOs (vfs/open.c).
+ * Device nodes, FIFOs and sockets of the host are never opened on the host: the guest gets its own
+ * devices by number and its own FIFOs (vfs/open.c).
  *
- * Locking: hs->lock (spin) for the inode table. An inode in the table whose count has dropped to zero is passed over.
+ * Locking: hs->lock (spin) for the inode table. An inode in the table whose count has dropped to
+ * zero is passed over.
  */
 #include "base/heap.h"
 #include "base/host.h"
@@ -62,12 +64,14 @@ int hostfs_refresh(struct hostfs_inode *hi)
 /* Numbers of different host devices must not collide within our one st_dev. */
 static u64 guest_ino(const struct hostfs_super *hs, const struct stat *st)
 {
-    return st->st_dev == hs->root_dev ? st->st_ino : st->st_ino ^ ((u64)st->st_dev << 48) ^ ((u64)st->st_dev << 32);
+    return st->st_dev == hs->root_dev
+               ? st->st_ino
+               : st->st_ino ^ ((u64)st->st_dev << 48) ^ ((u64)st->st_dev << 32);
 }
 
 static struct hostfs_inode *find_locked(struct hostfs_super *hs, const struct stat *st)
 {
-    struct hostfs_inode key = { .host_dev = st->st_dev, .host_ino = st->st_ino };
+    struct hostfs_inode key = {.host_dev = st->st_dev, .host_ino = st->st_ino};
     struct hostfs_inode *hi = RB_FIND(hostfs_tree, &hs->inodes, &key);
 
     return hi != NULL && ref_get_unless_zero(&hi->inode.ref) ? hi : NULL;
@@ -89,7 +93,8 @@ static void inode_free(struct hostfs_inode *hi)
 }
 
 /* The inode for a host object; takes over fd. `parent` and `name`: how it was reached. */
-static struct inode *inode_for(struct hostfs_super *hs, int fd, struct hostfs_inode *parent, struct name name)
+static struct inode *inode_for(struct hostfs_super *hs, int fd, struct hostfs_inode *parent,
+                               struct name name)
 {
     struct hostfs_inode *hi, *old;
     struct stat st;
@@ -100,7 +105,8 @@ static struct inode *inode_for(struct hostfs_super *hs, int fd, struct hostfs_in
         host_close(fd);
         return ERR_PTR(err != 0 ? err : -ENOMEM);
     }
-    inode_init(&hi->inode, &hs->sb, &hostfs_inode_ops, guest_ino(hs, &st), st.st_mode, st.st_uid, st.st_gid);
+    inode_init(&hi->inode, &hs->sb, &hostfs_inode_ops, guest_ino(hs, &st), st.st_mode, st.st_uid,
+               st.st_gid);
     mappable_init(&hi->map, &hostfs_mappable_ops, &hi->inode);
     mutex_init(&hi->data_lock, LOCK_LEAF);
     hi->host_dev = st.st_dev;
@@ -161,8 +167,9 @@ static void hostfs_inode_release(struct inode *inode)
 /* One name below a directory descriptor. */
 static int open_name(int dirfd, const char *name, u64 flags)
 {
-    struct open_how how = { .flags = flags | O_CLOEXEC | O_NOFOLLOW,
-                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+    struct open_how how = {.flags = flags | O_CLOEXEC | O_NOFOLLOW,
+                           .resolve =
+                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
 
     return host_openat2(dirfd, name, &how);
 }
@@ -191,7 +198,8 @@ int hostfs_reopen(struct hostfs_inode *hi, u32 flags)
     struct stat st;
     int fd, err;
 
-    fd = hi->parent == NULL ? open_name(hi->path_fd, ".", flags) : open_name(hi->parent->path_fd, hi->name, flags);
+    fd = hi->parent == NULL ? open_name(hi->path_fd, ".", flags)
+                            : open_name(hi->parent->path_fd, hi->name, flags);
     if (fd < 0) {
         return fd;
     }
@@ -206,7 +214,8 @@ int hostfs_reopen(struct hostfs_inode *hi, u32 flags)
     return fd;
 }
 
-static ssize_t hostfs_readlink(struct inode *inode, const struct vfs_ctx *ctx, char *buf, size_t size)
+static ssize_t hostfs_readlink(struct inode *inode, const struct vfs_ctx *ctx, char *buf,
+                               size_t size)
 {
     (void)ctx;
     return host_readlinkat(hostfs_i(inode)->path_fd, "", buf, size);
@@ -245,7 +254,8 @@ static bool hostfs_revalidate(struct inode *dir, struct name name, struct inode 
     if (host_fstatat(hi->path_fd, buf, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         return inode == NULL;
     }
-    return inode != NULL && st.st_dev == hostfs_i(inode)->host_dev && st.st_ino == hostfs_i(inode)->host_ino;
+    return inode != NULL && st.st_dev == hostfs_i(inode)->host_dev &&
+           st.st_ino == hostfs_i(inode)->host_ino;
 }
 
 static const struct inode_ops hostfs_inode_ops = {
@@ -306,7 +316,7 @@ struct super *hostfs_super_new(int dirfd, const struct hostfs_options *options)
     hs->root_dev = st.st_dev;
     hs->sb.read_only = !options->writable;
     RB_INIT(&hs->inodes);
-    root = inode_for(hs, dirfd, NULL, (struct name){ "", 0 });
+    root = inode_for(hs, dirfd, NULL, (struct name){"", 0});
     if (IS_ERR(root)) {
         super_fini(&hs->sb);
         cache_del(hostfs_super_cache, hs);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Host files through donated directory descriptors: no host path is ever used, no link followed by the host. */
+/* Host files through donated directory descriptors: no host path is ever used, no link followed by
+ * the host. */
 #ifndef PAVISE_VFS_HOSTFS_HOSTFS_H
 #define PAVISE_VFS_HOSTFS_HOSTFS_H
 
@@ -9,7 +10,8 @@
 
 struct hostfs_options {
     bool writable;   /* --rw: changes reach the host */
-    bool revalidate; /* others change the tree too: look again before believing a cached name or attribute */
+    bool revalidate; /* others change the tree too: look again before believing a cached name or
+                        attribute */
 };
 
 /* `dirfd`: O_PATH directory or file, taken over also on error. ERR_PTR. */

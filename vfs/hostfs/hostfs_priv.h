@@ -13,12 +13,14 @@ struct hostfs_inode {
     RB_ENTRY(hostfs_inode) link; /* (s) */
     u64 host_dev, host_ino;      /* (c) */
     int path_fd;                 /* (c) O_PATH */
-    struct hostfs_inode *parent; /* (c) counted: where it was found, for reopening; NULL for the root */
-    char *name;                  /* (c) heap */
-    struct mutex data_lock;      /* LOCK_LEAF */
-    int read_fd, write_fd;       /* (l) regular files: -1 until first opened; then kept while the inode lives */
-    u64 blocks;                  /* of 512, as last read */
-    bool off_table;              /* (s) replaced in the table while dying */
+    struct hostfs_inode
+        *parent;            /* (c) counted: where it was found, for reopening; NULL for the root */
+    char *name;             /* (c) heap */
+    struct mutex data_lock; /* LOCK_LEAF */
+    int read_fd,
+        write_fd;   /* (l) regular files: -1 until first opened; then kept while the inode lives */
+    u64 blocks;     /* of 512, as last read */
+    bool off_table; /* (s) replaced in the table while dying */
     struct mappable map;
 };
 RB_HEAD(hostfs_tree, hostfs_inode);
@@ -28,7 +30,7 @@ struct hostfs_super {
     struct spinlock lock;
     struct hostfs_tree inodes; /* (lock) by host device and inode number; uncounted */
     struct hostfs_options options;
-    u64 root_dev;              /* (c) */
+    u64 root_dev; /* (c) */
 };
 
 static inline struct hostfs_inode *hostfs_i(struct inode *inode)
@@ -48,7 +50,8 @@ must_check int hostfs_refresh(struct hostfs_inode *hi);
 must_check int hostfs_data_fd(struct hostfs_inode *hi, bool write);
 /* Open again what hi is, with other flags: a new host descriptor, checked to be the same object. */
 must_check int hostfs_reopen(struct hostfs_inode *hi, u32 flags);
-must_check struct file *hostfs_open(struct inode *inode, const struct path *path, u32 flags, const struct cred *cred);
+must_check struct file *hostfs_open(struct inode *inode, const struct path *path, u32 flags,
+                                    const struct cred *cred);
 
 extern const struct mappable_ops hostfs_mappable_ops;
 

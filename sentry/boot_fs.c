@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Building the guest's mount tree, before any guest code runs: the first donated tree is the root
+ * (with a memory layer above, if asked for), then /proc, /sys, /dev, /tmp of the sandbox's own,
+ * then the other trees and tmpfs in the order given.
+ */
+#include "sentry/boot_fs.h"
+
+#include "base/log.h"
+#include "sentry/kernel/creds.h"
+#include "vfs/dentry.h"
+#include "vfs/fdtable.h"
+#include "vfs/hostfs/hostfs.h"
+#include "vfs/hostfs/stdio.h"
+#include "vfs/namei.h"
+#include "vfs/tmpfs/tmpfs.h"
+
+#include <sys/mount.h>
+
+int boot_fs_init(void)
+{
+    int err = vfs_boot();
+
+    if (err == 0) {
+        err = tmpfs_boot();
+    }
+    if (err == 0) {
+        err = stdio_boot();
+    }
+    return err;
+}
+
+static struct super *tree_super(const struct boot_tree *tree)
+{
+    struct hostfs_options options = {
+        .writable = tree->mode == BOOT_TREE_RW,
+        .revalidate = tree->mode == BOOT_TREE_RW,
+    };
+
+    return hostfs_super_new(tree->fd, &options);
+}
+
+/* Put sb (taken over) on a directory of the guest, which is made if the tree below lets us. */
+static int mount_at(const struct vfs_ctx *ctx, struct super *sb, const char *where, u32 flags)
+{
+    struct path at;
+    int err;
+
+    if (IS_ERR(sb)) {
+        return (int)PTR_ERR(sb);
+    }
+    err = path_lookup(ctx, AT_FDCWD, where, LOOKUP_FOLLOW, &at);
+    if (err == -ENOENT) {
+        err = vfs_mkdir(ctx, AT_FDCWD, where, 0755);
+        if (err == 0) {
+            err = path_lookup(ctx, AT_FDCWD, where, LOOKUP_FOLLOW, &at);
+        }
+    }
+    if (err == 0) {
+        err = mount_add(ctx->mnt_ns, sb, &at, flags);
+        path_put(&at);
+    }
+    super_put(sb);
+    return err;
+}
+
+static struct super *new_tmpfs(u32 mode)
+{
+    struct tmpfs_options o = tmpfs_default_options;
+
+    o.mode = mode;
+    return tmpfs_super_new(&o);
+}
+
+/* What every sandbox has of its own. A root without the directory goes without. */
+static int mount_own(const struct vfs_ctx *ctx, const char **what)
+{
+    static const struct {
+        const char *where, *type;
+        u32 flags;
+    } own[] = {
+        {"/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC},
+        {"/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY},
+        {"/dev", "devtmpfs", MS_NOSUID},
+        {"/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC},
+        {"/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV},
+        {"/tmp", "tmpfs", MS_NOSUID | MS_NODEV},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
+        const struct fs_type *type = fs_type_find(own[i].type);
+        struct super *sb =
+            type != NULL ? type->mount(type, own[i].type, 0, "", ctx) : ERR_PTR(-ENODEV);
+        int err = mount_at(ctx, sb, own[i].where, own[i].flags);
+
+        if (err != 0) {
+            *what = own[i].where;
+            log_info(LOG_VFS, "%s is not mounted: error %d", own[i].where, -err);
+        }
+    }
+    return 0;
+}
+
+static int mount_all(const struct vfs_ctx *ctx, const struct boot_config *b, const char **what)
+{
+    int err = mount_own(ctx, what);
+
+    for (u32 i = 1; i < b->nr_trees && err == 0; i++) {
+        *what = b->trees[i].guest_path;
+        err = mount_at(ctx, tree_super(&b->trees[i]), *what,
+                       b->trees[i].mode == BOOT_TREE_RW ? 0 : MS_RDONLY);
+    }
+    for (char **p = b->tmpfs; p != NULL && *p != NULL && err == 0; p++) {
+        *what = *p;
+        err = mount_at(ctx, new_tmpfs(01777), *what, MS_NOSUID | MS_NODEV);
+    }
+    return err;
+}
+
+struct mnt_ns *boot_fs_mounts(const struct boot_config *b, const char **what)
+{
+    struct super *root = tree_super(&b->trees[0]);
+    struct vfs_ctx ctx = {.fsize_limit = RLIM_INFINITY};
+    struct mnt_ns *ns;
+    struct path at;
+    int err = -ENOMEM;
+
+    *what = "/";
+    if (IS_ERR(root)) {
+        return ERR_PTR(PTR_ERR(root));
+    }
+    ns = mnt_ns_new(root, b->trees[0].mode == BOOT_TREE_RO ? MS_RDONLY : 0);
+    super_put(root);
+    if (ns == NULL) {
+        return ERR_PTR(-ENOMEM);
+    }
+    mnt_ns_root(ns, &at);
+    ctx.mnt_ns = ns;
+    ctx.cred = cred_new(0, 0, NULL, 0, true);
+    ctx.fs = fs_context_new(&at, &at, 022);
+    ctx.fdt = fdtable_new();
+    path_put(&at);
+    if (ctx.cred != NULL && ctx.fs != NULL && ctx.fdt != NULL) {
+        err = mount_all(&ctx, b, what);
+    }
+    cred_put(ctx.cred);
+    fs_context_put(ctx.fs);
+    fdtable_put(ctx.fdt);
+    if (err != 0) {
+        mnt_ns_put(ns);
+        return ERR_PTR(err);
+    }
+    return ns;
+}
+
+struct fdtable *boot_fs_fds(const struct boot_config *b, const struct cred *cred)
+{
+    struct fdtable *fdt = fdtable_new();
+    int err = fdt != NULL ? 0 : -ENOMEM;
+
+    for (u32 i = 0; i < b->nr_fds && err >= 0; i++) {
+        struct file *f = stdio_file_new(b->fds[i].fd, cred);
+
+        err = IS_ERR(f)
+                  ? (int)PTR_ERR(f)
+                  : fd_install(fdt, f, b->fds[i].guest_fd, (u64)b->fds[i].guest_fd + 1, false);
+    }
+    if (err < 0) {
+        if (fdt != NULL) {
+            fdtable_put(fdt);
+        }
+        return ERR_PTR(err);
+    }
+    return fdt;
+}
