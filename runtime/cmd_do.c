@@ -34,6 +34,7 @@ enum option_id {
     OPT_SCHED,
     OPT_UNSUPPORTED,
     OPT_JSON,
+    OPT_FILTER_LOG,
     OPT_HELP
 };
 
@@ -65,6 +66,7 @@ static const struct {
     {"sched", required_argument, OPT_SCHED, "seed:N", "a repeatable order of all threads"},
     {"unsupported", no_argument, OPT_UNSUPPORTED, "", "list the calls it asked for in vain"},
     {"json", no_argument, OPT_JSON, "", "print result and resource use on standard error"},
+    {"filter-log", no_argument, OPT_FILTER_LOG, "", "for tests: log unlisted host calls, unsafe"},
     {"help", no_argument, OPT_HELP, "", "this text"},
 };
 
@@ -186,6 +188,9 @@ static int set_option(struct spec *spec, int id, char *arg, struct error *err)
     case OPT_JSON:
         spec->json = true;
         return 0;
+    case OPT_FILTER_LOG:
+        spec->filter_log = true;
+        return 0;
     case OPT_FIRST:
     case OPT_HELP:
         break;
@@ -241,7 +246,7 @@ int cmd_do(int argc, char **argv)
     if (parsed != 0) {
         return parsed > 0 ? cmd_do_help() : error_report(&err);
     }
-    if (monitor_prepare(&err) != 0 || sandbox_start(&sandbox, &spec, &err) != 0) {
+    if (monitor_prepare(&err) != 0 || sandbox_launch(&sandbox, &spec, &err) != 0) {
         return error_report(&err);
     }
     status = monitor_run(&sandbox, &spec, &err);

@@ -7,7 +7,7 @@ _pavise_do() {
     for ((i = 2; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         --) ((i++)); break ;;
-        --clear-env | --unsupported | --json | --help | --strace* | *=*) ;;
+        --clear-env | --unsupported | --json | --filter-log | --help | --strace* | *=*) ;;
         --*) ((i++)) ;;
         *) break ;;
         esac

@@ -124,6 +124,7 @@ static void fill_plain(struct boot_config *b, const struct spec *spec)
     b->log = spec->log;
     b->sched_seed = spec->sched_seed;
     b->count_unsupported = spec->count_unsupported;
+    b->filter_log = spec->filter_log;
     monitor_inherited_signals(&b->sig_ignored, &b->sig_blocked);
 }
 
@@ -236,7 +237,7 @@ static int clone_child(struct sandbox *sandbox, const struct start *s, struct er
     return 0;
 }
 
-int sandbox_start(struct sandbox *sandbox, const struct spec *spec, struct error *err)
+int sandbox_launch(struct sandbox *sandbox, const struct spec *spec, struct error *err)
 {
     struct start s = {.spec = spec};
     int control[2];

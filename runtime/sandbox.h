@@ -12,6 +12,6 @@ struct sandbox {
 };
 
 /* Start it; the command itself may still fail to run (CONTROL_FAILED). */
-int sandbox_start(struct sandbox *sandbox, const struct spec *spec, struct error *err);
+int sandbox_launch(struct sandbox *sandbox, const struct spec *spec, struct error *err);
 
 #endif

@@ -40,6 +40,7 @@ struct spec {
     char *log;
     u64 sched_seed;
     bool count_unsupported;
+    bool filter_log;
     bool json;
 };
 

@@ -211,6 +211,7 @@ static void walk_config(struct codec *c, struct boot_config *b)
     walk_str(c, &b->log);
     walk_u64(c, &b->sched_seed);
     walk_u32(c, &b->count_unsupported);
+    walk_u32(c, &b->filter_log);
     walk_int(c, &b->root_fd);
     walk_int(c, &b->control_fd);
     walk_int(c, &b->log_fd);

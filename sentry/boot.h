@@ -66,6 +66,7 @@ struct boot_config {
     char *log;      /* NULL: default levels */
     u64 sched_seed; /* 0: no seeded order */
     u32 count_unsupported;
+    u32 filter_log; /* report host calls that are not listed instead of dying: for tests */
 
     /* descriptors of the sentry's own */
     int root_fd;    /* the new root of the sentry's mount tree */

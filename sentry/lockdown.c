@@ -15,10 +15,11 @@
  *   8. the vetted host calls only
  *
  * A step that fails ends the boot: there is no running with less isolation. These are the only host
- * calls outside base/host.c and the platforms; none is on the list of step 8.
+ * calls outside base/host.c and the platforms.
  */
 #include "sentry/lockdown.h"
 
+#include "base/host_filter.h"
 #include "sentry/launcher.h"
 
 #include <errno.h>
@@ -191,6 +192,7 @@ void lockdown_begin(const struct boot_config *b)
 void lockdown_finish(const struct boot_config *b)
 {
     u64 keep = needed_capabilities(b);
+    int err;
 
     enter_trees(b);
     drop_capabilities(keep);
@@ -202,5 +204,11 @@ void lockdown_finish(const struct boot_config *b)
     /* Step 7: no other process of the user may read our memory or trace us. */
     if (prctl(PR_SET_DUMPABLE, 0) != 0) {
         step_failed("becoming undumpable");
+    }
+    /* Step 8: last, since the steps above make calls that are not on the list (host_calls.tbl). */
+    err = host_filter_install(HOST_SENTRY, b->filter_log != 0);
+    if (err != 0) {
+        errno = -err;
+        step_failed("installing the filter of host calls");
     }
 }

@@ -64,9 +64,10 @@ def check_includes(path, lines, graph):
         m = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
         if not m:
             continue
-        if m[1] not in BUILD_HEADERS and m[1].endswith(".h"):
-            graph.setdefault(path, []).append(m[1])
-        why = may_include(path, m[1])
+        target = m[1] if "/" in m[1] else os.path.join(os.path.dirname(path), m[1])
+        if target not in BUILD_HEADERS and target.endswith(".h"):
+            graph.setdefault(path, []).append(target)
+        why = may_include(path, target)
         if why:
             yield f"{path}:{number}: includes {m[1]}: {why}"
 

@@ -9,6 +9,7 @@ struct rusage_counts {
     u64 minflt, majflt, nvcsw, nivcsw;
 };
 /* Times in ns, maxrss in bytes; counts may be NULL. 0 or -EFAULT. */
-must_check int rusage_copy_out(uaddr ru, u64 utime, u64 stime, u64 maxrss, const struct rusage_counts *counts);
+must_check int rusage_copy_out(uaddr ru, u64 utime, u64 stime, u64 maxrss,
+                               const struct rusage_counts *counts);
 
 #endif
