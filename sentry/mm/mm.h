@@ -76,7 +76,7 @@ struct mmap_args {
     const char *name;          /* shown in maps ("[vdso]", "[stack]") or NULL; static storage */
     const struct mm_limits *limits; /* NULL: unlimited (loader) */
     const struct cred
-        *cred;    /* MAP_SHARED | MAP_ANONYMOUS: whose object it is; borrowed, may be NULL */
+        *cred;    /* MAP_SHARED | MAP_ANONYMOUS: whose object it is; borrowed */
     bool special; /* the vDSO and its data: never merged, moved whole only */
 };
 must_check s64 mm_map(struct mm *mm, const struct mmap_args *args); /* the address or -errno */

@@ -42,12 +42,7 @@ static uaddr place_below(struct mm *mm, uaddr top, uaddr floor, u64 len, u64 *ho
     if (v != NULL) {
         end = min(end, vma_low(v));
     }
-    for (v = vma_prev(mm, top); end > floor;) {
-        if (v == NULL && (v = vma_find(mm, end)) != NULL && v->start < end) {
-            end = vma_low(v); /* it crosses `top` */
-            v = vma_prev(mm, v->start);
-            continue;
-        }
+    for (v = vma_prev(mm, top); end > floor; v = vma_before(v)) {
         low = v != NULL ? max(v->end, floor) : floor;
         if (end >= low && end - low >= len) {
             return end - len;
@@ -59,7 +54,6 @@ static uaddr place_below(struct mm *mm, uaddr top, uaddr floor, u64 len, u64 *ho
             *hole = max(*hole, end - low);
         }
         end = min(end, vma_low(v));
-        v = vma_before(v);
     }
     return 0;
 }
