@@ -7,8 +7,8 @@
  * Everything of ours lies in [STUB_BASE, STUB_TOP), above all guest addresses:
  *
  *     STUB_TEXT     r-x  the blob of stub_x86_64.S            \  one memfd, the same
- *     STUB_TABLE    r--  u64 table[512], table[i] == i         | pages for every stub
- *     STUB_FILTERS  r--  struct stub_filters                  /
+ *     STUB_TABLE    r-x  u64 table[512], table[i] == i         | pages for every stub
+ *     STUB_FILTERS  r-x  struct stub_filters                  /
  *     STUB_CTL      r--  struct stub_ctl, one page a stub, of the control memfd
  *     STUB_VDSO     r-x  the host's vvar and vdso, as at boot
  *

@@ -18,7 +18,7 @@
 #define FUTEX_WAIT                  0
 #define FUTEX_WAKE                  1
 #define PROT_READ                   1
-#define MAP_SHARED_FIXED            0x11
+#define MAP_SHARED_FIXED_POPULATE   0x8011
 #define PR_SET_PDEATHSIG            1
 #define SIGKILL                     9
 #define SECCOMP_SET_MODE_FILTER     1
@@ -41,6 +41,14 @@ stub_entry:
     mov     $__NR_munmap, %eax
     xor     %edi, %edi
     movabs  $STUB_BASE, %rsi
+    syscall
+    test    %rax, %rax
+    jnz     stub_fail
+    /* Here, so that all stubs share one filter: making one costs more than the rest of a birth. */
+    mov     $__NR_seccomp, %eax
+    mov     $SECCOMP_SET_MODE_FILTER, %edi
+    xor     %esi, %esi
+    movabs  $(STUB_FILTERS + FILTERS_MAPPER), %rdx
     syscall
     test    %rax, %rax
     jnz     stub_fail
@@ -150,7 +158,7 @@ newborn:
     mov     %r15, %rdi
     mov     $PAGE, %esi
     mov     $PROT_READ, %edx
-    mov     $MAP_SHARED_FIXED, %r10d
+    mov     $MAP_SHARED_FIXED_POPULATE, %r10d
     mov     CTL_FD(%r15), %r8d
     syscall
     cmp     %r15, %rax
@@ -166,13 +174,6 @@ newborn:
     syscall
     cmp     CTL_PPID(%r15), %eax
     jne     stub_fail
-    mov     $__NR_seccomp, %eax
-    mov     $SECCOMP_SET_MODE_FILTER, %edi
-    xor     %esi, %esi
-    movabs  $(STUB_FILTERS + FILTERS_MAPPER), %rdx
-    syscall
-    test    %rax, %rax
-    jnz     stub_fail
     xor     %r14d, %r14d
     jmp     mapper_loop
 

@@ -19,7 +19,9 @@
 #include <linux/close_range.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 struct program {
@@ -153,16 +155,38 @@ static void rule_plain(struct program *p, u32 nr, u32 action)
     close_rule(p, open_rule(p, nr), action);
 }
 
+/* Guest memory, at a fixed place below the stub region; or the control page of a new stub. */
+static void rule_mmap(struct program *p, int ctl_fd)
+{
+    u32 rule = open_rule(p, SYS_mmap);
+    u32 other;
+
+    load_low(p, 0);
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, (u32)STUB_CTL);
+    other = p->len - 1;
+    load_high(p, 0);
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, (u32)(STUB_CTL >> 32));
+    emit(p, BPF_JMP | BPF_JA, 0, 0, 0);
+    require_arg(p, 1, PAGE_SIZE);
+    require_arg(p, 2, PROT_READ);
+    require_arg(p, 3, MAP_SHARED | MAP_FIXED | MAP_POPULATE);
+    require_arg(p, 4, (u32)ctl_fd);
+    answer(p, SECCOMP_RET_ALLOW);
+    /* Two jumps to here. */
+    p->insns[other].jf = (u8)(p->len - 1 - other);
+    p->insns[other + 3].k = p->len - 1 - (other + 3);
+    load_low(p, 3);
+    require(p, BPF_JSET, MAP_FIXED);
+    require_guest_range(p);
+    close_rule(p, rule, SECCOMP_RET_ALLOW);
+}
+
 static void build_mapper(struct program *p, int ctl_fd)
 {
     u32 rule;
 
     start(p);
-    rule = open_rule(p, SYS_mmap);
-    load_low(p, 3);
-    require(p, BPF_JSET, MAP_FIXED);
-    require_guest_range(p);
-    close_rule(p, rule, SECCOMP_RET_ALLOW);
+    rule_mmap(p, ctl_fd);
     rule_range(p, SYS_munmap);
     rule_range(p, SYS_mprotect);
     rule_range(p, SYS_madvise);
@@ -171,8 +195,17 @@ static void build_mapper(struct program *p, int ctl_fd)
     require_arg(p, 0, (u32)ctl_fd);
     close_rule(p, rule, SECCOMP_RET_ALLOW);
     rule = open_rule(p, SYS_clone);
-    require_arg(p, 0, STUB_THREAD_FLAGS);
+    load_high(p, 0);
+    require(p, BPF_JEQ, 0);
+    load_low(p, 0);
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 2, 0, STUB_THREAD_FLAGS);
+    require(p, BPF_JEQ, STUB_PROCESS_FLAGS);
     close_rule(p, rule, SECCOMP_RET_ALLOW);
+    rule = open_rule(p, SYS_prctl);
+    require_arg(p, 0, PR_SET_PDEATHSIG);
+    require_arg(p, 1, SIGKILL);
+    close_rule(p, rule, SECCOMP_RET_ALLOW);
+    rule_plain(p, SYS_getppid, SECCOMP_RET_ALLOW);
     rule = open_rule(p, SYS_close_range);
     require_arg(p, 0, 0);
     require_arg(p, 1, UINT32_MAX);

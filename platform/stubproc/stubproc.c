@@ -373,7 +373,7 @@ int stub_new_thread(struct stub *s)
 int stub_post_start(struct stub *s)
 {
     struct stub *z = &stubs.zygote;
-    struct stub_order o = {.nr = SYS_clone, .args = {CLONE_FILES | CLONE_PARENT | SIGCHLD}};
+    struct stub_order o = {.nr = SYS_clone, .args = {STUB_PROCESS_FLAGS}};
     int slot;
 
     memset(s, 0, sizeof(*s));
@@ -499,7 +499,7 @@ static int make_control(void)
 static int start_zygote(u64 vdso_start, u64 vdso_end)
 {
     struct stub *z = &stubs.zygote;
-    struct stub_order nop = {.nr = SYS_getpid};
+    struct stub_order nop = {.nr = SYS_getppid};
     struct zygote_args args = {.blob_fd = stubs.blob_fd,
                                .ctl_fd = stubs.ctl_fd,
                                .vdso_start = vdso_start,

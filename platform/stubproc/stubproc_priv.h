@@ -7,9 +7,12 @@
 #include "platform/shared.h"
 
 #include <sched.h>
+#include <signal.h>
 
 #define STUB_THREAD_FLAGS                                                                          \
     (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
+
+#define STUB_PROCESS_FLAGS (CLONE_FILES | CLONE_PARENT | SIGCHLD)
 
 /* The two filters, as they are mapped at STUB_FILTERS. */
 void stub_build_filters(struct stub_filters *f, int ctl_fd);

@@ -123,11 +123,8 @@ static long map_region(const struct zygote_args *a)
         vdso = move_pages_to((u64)parking, len, STUB_VDSO) == 0;
     }
     atomic_store(&a->ctl->boot_vdso, vdso);
-    ret = map_fixed(STUB_TEXT, PAGE_SIZE, PROT_READ | PROT_EXEC, a->blob_fd, 0);
-    if (ret == 0) {
-        ret = map_fixed(STUB_TABLE, (STUB_BLOB_PAGES - 1) * PAGE_SIZE, PROT_READ, a->blob_fd,
-                        PAGE_SIZE);
-    }
+    /* One mapping: text, table and filters come with one page fault in each new stub. */
+    ret = map_fixed(STUB_TEXT, STUB_BLOB_PAGES * PAGE_SIZE, PROT_READ | PROT_EXEC, a->blob_fd, 0);
     if (ret == 0) {
         ret = map_fixed(STUB_CTL, PAGE_SIZE, PROT_READ, a->ctl_fd, a->ctl_off);
     }
