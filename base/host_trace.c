@@ -122,6 +122,8 @@ long host_reset_signals(void)
 extern const char host_wait4_window[], host_wait4_window_end[], host_wait4_abort[];
 
 __asm__(".text\n"
+        ".globl host_wait4_raw, host_wait4_window, host_wait4_window_end, host_wait4_abort\n"
+        ".hidden host_wait4_raw, host_wait4_window, host_wait4_window_end, host_wait4_abort\n"
         ".type host_wait4_raw, @function\n"
         "host_wait4_raw:\n" /* rdi status, rsi stop */
         "    mov %rsi, %r8\n"

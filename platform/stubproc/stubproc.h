@@ -46,9 +46,6 @@ must_check int stub_boot(struct platform_caps *caps);
 /* `stalled` is called while an answer is overdue, on the waiting thread; it may set s->dead. */
 void stub_set_stall_hook(void (*stalled)(struct stub *s));
 
-/* The sentry sleeps at once instead of spinning for an answer (both share a CPU). */
-void stub_set_spin(bool spin);
-
 /*
  * A new process, empty but for the stub region: post begins its birth, start waits for it. -EAGAIN:
  * no control page or the host refuses; nothing is left then.
