@@ -744,7 +744,7 @@ static void costs_are_reported(void **state)
     in_fiber(body_costs);
 }
 
-static int boot(void **state)
+static int boot(void)
 {
     struct sched_config config = {.workers = 2};
     const char *why;
@@ -756,9 +756,62 @@ static int boot(void **state)
                : -1;
 }
 
+static bool is_gone(pid_t pid)
+{
+    return host_kill(pid, 0) == -ESRCH || status_has(pid, "State:\tZ");
+}
+
+/* A sentry of its own in a child: whatever kills it takes the stubs along. */
+static void stubs_die_with_the_sentry(void **state)
+{
+    pid_t pids[3] = {0};
+    int status;
+    int pipefd[2];
+    pid_t child;
+
+    assert_int_equal(pipe(pipefd), 0);
+    child = fork();
+    if (child == 0) {
+        if (boot() == 0) {
+            struct guest g = {.as = platform->aspace_new()};
+
+            guest_map(&g);
+            guest_thread(&g, guest_spin);
+            pids[0] = stub_zygote_pid();
+            pids[1] = g.as->stub.pid;
+            pids[2] = g.c->tracee->kid.pid;
+            (void)!write(pipefd[1], pids, sizeof(pids));
+        }
+        (void)pause();
+        _exit(0);
+    }
+    assert_int_equal(read(pipefd[0], pids, sizeof(pids)), sizeof(pids));
+    for (int i = 0; i < 3; i++) {
+        assert_false(is_gone(pids[i]));
+    }
+    assert_int_equal(host_kill(child, SIGKILL), 0);
+    assert_int_equal(host_wait4(child, &status, 0), child);
+    for (int ms = 0; ms < 2000 && !(is_gone(pids[0]) && is_gone(pids[1]) && is_gone(pids[2]));
+         ms++) {
+        (void)usleep(1000);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_true(is_gone(pids[i]));
+    }
+    (void)close(pipefd[0]);
+    (void)close(pipefd[1]);
+}
+
+static void the_platform_boots(void **state)
+{
+    assert_int_equal(boot(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stubs_die_with_the_sentry),
+        cmocka_unit_test(the_platform_boots), /* for all that follow */
         cmocka_unit_test(guest_calls_reach_the_sentry_and_get_their_results),
         cmocka_unit_test(restart_codes_are_not_interpreted_by_the_host),
         cmocka_unit_test(faults_tell_address_and_access),
@@ -780,5 +833,5 @@ int main(void)
     };
 
     (void)alarm(100);
-    return cmocka_run_group_tests(tests, boot, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
