@@ -6,7 +6,6 @@
  * directories, a walk under way) or when something is mounted on it. MNT_DETACH takes the whole
  * tree away at once; each part lives on, alone, until its users are gone.
  */
-#include "vfs/fsnotify.h"
 #include "vfs/vfs_priv.h"
 
 #define UMOUNT_FLAGS (MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW)
@@ -102,7 +101,6 @@ static int umount_locked(const struct vfs_ctx *ctx, struct path *at, u32 flags,
 int vfs_umount(const struct vfs_ctx *ctx, const char *target, u32 flags)
 {
     struct mount_work gone = TAILQ_HEAD_INITIALIZER(gone);
-    struct super *sb;
     struct path at;
     int err;
 
@@ -119,16 +117,11 @@ int vfs_umount(const struct vfs_ctx *ctx, const char *target, u32 flags)
         path_put(&at);
         return -EPERM;
     }
-    sb = at.mnt != NULL ? super_get(at.mnt->sb) : NULL;
     write_lock(&vfs_state->mounts);
     err = umount_locked(ctx, &at, flags, &gone);
     write_unlock(&vfs_state->mounts);
     path_put(&at);
     mounts_put_all(&gone);
-    if (err == 0 && sb != NULL && ref_read(&sb->ref) == 1) {
-        fsnotify_unmount(sb);
-    }
-    super_put(sb);
     return err;
 }
 
