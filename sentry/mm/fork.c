@@ -53,8 +53,8 @@ static int fork_frames(struct mm *mm, struct mm *child, const struct vma *v)
                 host_protect_cow(mm, v, p);
             }
         }
-        p = pma_merge_left(mm, p);
         err = fork_pma(child, p, v);
+        p = pma_merge_left(mm, p);
     }
     return err;
 }
