@@ -1,156 +1,133 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Typed slab caches (DESIGN 5). A slab is one 64 KiB chunk: a header with a bitmap of used slots,
- * then the slots. The slab of an object is found by masking its address, the cache (and so the
- * type) by the header: frees are checked against both in every build. Slots never used are not
- * touched, so an almost empty cache costs two pages.
+ * Typed slab caches (DESIGN 5). A slab is one 64 KiB chunk cut into slots of one cache; which are
+ * in use is a bitmap in the chunk's descriptor (heap_priv.h). Every free is checked against type,
+ * slot boundary and bitmap, in every build. Slots never used are not touched, so an almost empty
+ * cache costs one page.
  *
- *     | struct slab | slot 0 [red zone] | slot 1 [red zone] | ...
+ *     | object | red zone ... | size |     the last two in debug builds only
  *
- * Debug builds put a red zone behind each object and poison freed slots; both are checked when the
- * slot is handed out again, the red zone also on free. ASan builds poison by shadow instead.
+ * Debug builds fill the red zone and poison freed slots; the red zone is checked on free, the
+ * poison when the slot is handed out again. ASan builds poison by shadow instead. Release builds
+ * poison the beginning of a freed object, where its pointers are: a use after free faults.
  *
- * Byte buffers (heap_alloc) use size classes up to 32 KiB; above that, whole runs of chunks with a
- * header of their own.
+ * Empty slabs go back to the host, but for one a cache and a few more over all caches, so that a
+ * number of objects that swings around the edge of a slab does not make host calls.
  *
- * Locking: one raw spin lock a cache. An empty slab is kept as a reserve; the second one goes back
- * to the host.
+ * Locking: a raw spin lock a cache, the chunk lock below it. Nothing else is taken.
  */
 #include "base/heap.h"
 
 #include "base/err.h"
 #include "base/heap_priv.h"
-#include "base/panic.h"
-#include "base/spin_priv.h"
 
-#include <sys/queue.h>
+#define RED_ZONE     (HEAP_DEBUG ? 16 : 0) /* at least; the last 4 bytes hold the object's size */
+#define RED_BYTE     0xbb
+#define POISON_BYTE  0x6b
+#define POISON_SHORT 64 /* release builds poison no more than this */
+#define MAX_RESERVE  16 /* empty slabs kept beyond one a cache */
+#define COLOURS      (2 * KiB)
 
-#ifdef PAVISE_ASAN
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(p, n)   ((void)(p), (void)(n))
-#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
-#endif
-
-#ifdef PAVISE_DEBUG
-#define RED_ZONE 16
-#else
-#define RED_ZONE 0
-#endif
-#define RED_BYTE    0xbb
-#define POISON_BYTE 0x6b
-#define SLAB_MAGIC  0x50415653534c4142ULL
-#define RUN_MAGIC   0x504156535255534eULL
-#define MIN_SLOT    32
-#define MAX_SLOTS   (CHUNK_SIZE / MIN_SLOT)
-
-struct slab {
-    u64 magic;
-    struct cache *cache;
-    LIST_ENTRY(slab) link;       /* (cache->lock) on cache->partial while a slot is free */
-    u32 nr_slots, in_use, fresh; /* fresh: slots at and above it were never handed out */
-    u32 hint;                    /* no free slot below this one, among those used before */
-    u64 used[MAX_SLOTS / 64];
-};
-
-/* A run of chunks for one big buffer. */
-struct big_run {
-    u64 magic;
-    size_t chunks;
-    u8 pad[48];
-};
-
-struct cache {
-    struct raw_spin lock;
-    const char *name;                         /* (c) */
-    u32 size, stride, first_offset, nr_slots; /* (c) */
-    LIST_HEAD(slab_list, slab) partial;       /* (lock) */
-    struct slab *reserve;                     /* (lock) one empty slab */
-    u64 in_use, peak, allocated, slabs;       /* (lock) */
-    LIST_ENTRY(cache) link;                   /* (heap_lock) */
-};
-
-#define NR_CLASSES 11 /* 32 B ... 32 KiB */
-
-static LIST_HEAD(cache_list, cache) caches = LIST_HEAD_INITIALIZER(caches);
-static struct raw_spin heap_lock;
-static struct cache *meta; /* the cache of caches */
-static struct cache *classes[NR_CLASSES];
-static const char *const class_names[NR_CLASSES] = {
-    "bytes-32",   "bytes-64",   "bytes-128",  "bytes-256",   "bytes-512",   "bytes-1024",
-    "bytes-2048", "bytes-4096", "bytes-8192", "bytes-16384", "bytes-32768",
-};
-static void *root;
-static _Atomic u64 big_in_use, fail_countdown;
+static _Atomic u64 fail_countdown;
 
 extern struct cache_type *__start_pavise_caches[] __attribute__((weak));
 extern struct cache_type *__stop_pavise_caches[] __attribute__((weak));
 
-/* ---- slabs ---- */
+/* ---- what is in a slot ---- */
 
-static char *slot_address(const struct slab *s, u32 i)
+static u32 *slot_size_word(const struct cache *c, void *obj)
 {
-    return (char *)s + s->cache->first_offset + (size_t)i * s->cache->stride;
+    return (u32 *)((char *)obj + c->stride - sizeof(u32));
 }
 
-static struct slab *slab_of(const void *obj)
+/* Fill the red zone behind `size` bytes. The slot is accessible to us here. */
+static void red_zone_set(const struct cache *c, void *obj, size_t size)
 {
-    return (struct slab *)ALIGN_DOWN((u64)obj, CHUNK_SIZE);
-}
-
-static void cache_setup(struct cache *c, const char *name, size_t size, size_t align)
-{
-    size_t a = max(align, (size_t)16);
-
-    c->name = name;
-    c->size = (u32)size;
-    c->stride = (u32)max((size_t)MIN_SLOT, ALIGN_UP(size + RED_ZONE, a));
-    c->first_offset = (u32)ALIGN_UP(sizeof(struct slab), a);
-    c->nr_slots = (u32)((CHUNK_SIZE - c->first_offset) / c->stride);
-    LIST_INIT(&c->partial);
-    CHECK(c->nr_slots > 0, "cache %s: objects of %zu bytes", name, size);
-}
-
-static struct slab *slab_new(struct cache *c)
-{
-    struct slab *s = chunk_alloc(1);
-
-    if (s != NULL) {
-        ASAN_UNPOISON_MEMORY_REGION(s, CHUNK_SIZE);
-        s->magic = SLAB_MAGIC;
-        s->cache = c;
-        s->nr_slots = c->nr_slots;
-        ASAN_POISON_MEMORY_REGION((char *)s + c->first_offset, CHUNK_SIZE - c->first_offset);
+    if (HEAP_DEBUG) {
+        ASAN_UNPOISON_MEMORY_REGION(obj, c->stride);
+        memset((char *)obj + size, RED_BYTE, c->stride - size - sizeof(u32));
+        *slot_size_word(c, obj) = (u32)size;
     }
+    ASAN_POISON_MEMORY_REGION((char *)obj + size, c->stride - size);
+}
+
+static void red_zone_check(const struct cache *c, void *obj)
+{
+    const u8 *p = obj;
+    u32 size;
+
+    if (!HEAP_DEBUG) {
+        return;
+    }
+    ASAN_UNPOISON_MEMORY_REGION(obj, c->stride);
+    size = *slot_size_word(c, obj);
+    CHECK(size <= c->size, "%s at %p: overflow over its size", c->name, obj);
+    for (u32 i = size; i < c->stride - sizeof(u32); i++) {
+        CHECK(p[i] == RED_BYTE, "%s at %p: overflow at offset %u of %u", c->name, obj, i, size);
+    }
+}
+
+static void poison(const struct cache *c, void *obj)
+{
+    if (!HAVE_ASAN) {
+        memset(obj, POISON_BYTE, HEAP_DEBUG ? c->size : min(c->size, (u32)POISON_SHORT));
+    }
+    ASAN_POISON_MEMORY_REGION(obj, c->stride);
+}
+
+static void poison_check(const struct cache *c, const void *obj)
+{
+    const u8 *p = obj;
+
+    for (u32 i = 0; HEAP_DEBUG && !HAVE_ASAN && i < c->size; i++) {
+        CHECK(p[i] == POISON_BYTE, "%s at %p: written after free, offset %u", c->name, obj, i);
+    }
+}
+
+void slot_resize(const struct cache *c, void *obj, size_t old_size, size_t new_size)
+{
+    ASAN_UNPOISON_MEMORY_REGION(obj, new_size);
+    if (new_size > old_size) {
+        memset((char *)obj + old_size, 0, new_size - old_size);
+    }
+    red_zone_set(c, obj, new_size);
+}
+
+/* ---- slabs: all with the cache's lock held ---- */
+
+static struct chunk *slab_new(struct cache *c)
+{
+    struct chunk *s = chunk_alloc(1);
+    u32 room = (u32)CHUNK_SIZE - c->nr_slots * c->stride, step = max(c->align, (u32)CACHELINE);
+
+    if (s == NULL) {
+        return NULL;
+    }
+    s->cache = c;
+    s->in_use = s->fresh = s->hint = 0;
+    s->first = (u32)((u64)s / sizeof(*s) % (room / step + 1)) * step;
+    memset(s->used, 0, sizeof(s->used));
+    ASAN_POISON_MEMORY_REGION(chunk_address(s), CHUNK_SIZE);
+    s->kind = CHUNK_SLAB;
+    c->pages += CHUNK_SIZE / PAGE_SIZE;
     return s;
 }
 
-static bool slab_is_full(const struct slab *s)
-{
-    return s->in_use == s->nr_slots;
-}
-
 /* A free slot's number: a recycled one first (warm), else a fresh one. */
-static u32 slab_take(struct slab *s, bool *recycled)
+static u32 slab_take(struct chunk *s, bool *recycled)
 {
-    u32 i = s->hint;
+    u32 i = s->fresh;
 
-    if (s->in_use < s->fresh) {
-        for (u32 w = i / 64;; w++) {
-            u64 free = ~s->used[w];
+    *recycled = s->in_use < s->fresh;
+    if (*recycled) {
+        u32 w = s->hint / 64;
 
-            if (free != 0) {
-                i = w * 64 + (u32)__builtin_ctzll(free);
-                break;
-            }
+        while (s->used[w] == ~0ULL) {
+            w++;
         }
-        *recycled = i < s->fresh;
+        i = w * 64 + (u32)__builtin_ctzll(~s->used[w]);
     } else {
-        i = s->fresh;
-        *recycled = false;
-    }
-    if (i >= s->fresh) {
-        s->fresh = i + 1;
+        s->fresh++;
     }
     s->used[i / 64] |= 1ULL << (i % 64);
     s->hint = i;
@@ -158,139 +135,125 @@ static u32 slab_take(struct slab *s, bool *recycled)
     return i;
 }
 
-static void check_poison(const struct cache *c, const u8 *p)
+/* A slab with a free slot, on the partial list. */
+static struct chunk *slab_find(struct cache *c)
 {
-#if defined(PAVISE_DEBUG) && !defined(PAVISE_ASAN)
-    for (u32 i = 0; i < c->size; i++) {
-        CHECK(p[i] == POISON_BYTE, "%s at %p: written after free, offset %u", c->name,
-              (const void *)p, i);
+    struct chunk *s = LIST_FIRST(&c->partial);
+
+    if (likely(s != NULL)) {
+        return s;
     }
-#else
-    (void)c;
-    (void)p;
-#endif
-}
-
-static void prepare(const struct cache *c, void *obj, bool recycled)
-{
-    ASAN_UNPOISON_MEMORY_REGION(obj, c->size);
-    if (recycled) {
-        check_poison(c, obj);
-        memset(obj, 0, c->size);
+    s = LIST_FIRST(&c->reserve);
+    if (s != NULL) {
+        LIST_REMOVE(s, link);
+        c->nr_reserve--;
+        atomic_fetch_sub_explicit(&HEAP->nr_reserve, 1, memory_order_relaxed);
+    } else {
+        s = slab_new(c);
     }
-    if (RED_ZONE > 0) {
-        ASAN_UNPOISON_MEMORY_REGION((char *)obj + c->size, c->stride - c->size);
-        memset((char *)obj + c->size, RED_BYTE, c->stride - c->size);
-        ASAN_POISON_MEMORY_REGION((char *)obj + ALIGN_UP(c->size, 8),
-                                  c->stride - ALIGN_UP(c->size, 8));
-    }
-}
-
-static void check_red_zone(const struct cache *c, const u8 *p)
-{
-#ifndef PAVISE_ASAN
-    for (u32 i = c->size; RED_ZONE > 0 && i < c->stride; i++) {
-        CHECK(p[i] == RED_BYTE, "%s at %p: overflow at offset %u", c->name, (const void *)p, i);
-    }
-#else
-    (void)c;
-    (void)p;
-#endif
-}
-
-static bool should_fail(void)
-{
-#ifdef PAVISE_DEBUG
-    u64 n = atomic_load_explicit(&fail_countdown, memory_order_relaxed);
-
-    return unlikely(n != 0) &&
-           atomic_fetch_sub_explicit(&fail_countdown, 1, memory_order_relaxed) == 1;
-#else
-    return false;
-#endif
-}
-
-static void *alloc_from(struct cache *c)
-{
-    struct slab *s;
-    bool recycled;
-    void *obj;
-
-    if (should_fail()) {
-        return NULL;
-    }
-    raw_spin_lock(&c->lock);
-    s = LIST_FIRST(&c->partial);
-    if (s == NULL) {
-        s = c->reserve != NULL ? c->reserve : slab_new(c);
-        if (s == NULL) {
-            raw_spin_unlock(&c->lock);
-            return NULL;
-        }
-        c->slabs += s != c->reserve;
-        c->reserve = NULL;
+    if (s != NULL) {
         LIST_INSERT_HEAD(&c->partial, s, link);
     }
-    obj = slot_address(s, slab_take(s, &recycled));
-    if (slab_is_full(s)) {
-        LIST_REMOVE(s, link);
-    }
-    c->allocated++;
-    c->in_use++;
-    if (c->in_use > c->peak) {
-        c->peak = c->in_use;
-    }
-    raw_spin_unlock(&c->lock);
-    prepare(c, obj, recycled);
-    return obj;
+    return s;
 }
 
-/* Give the slot back; an empty slab becomes the reserve or leaves. cache lock. */
-static struct slab *slab_give(struct cache *c, struct slab *s, u32 i)
+/* Give slot i back. Returns the slab when it is to go back to the host. */
+static struct chunk *slab_give(struct cache *c, struct chunk *s, u32 i)
 {
-    bool was_full = slab_is_full(s);
-
+    if (s->in_use == c->nr_slots) {
+        LIST_INSERT_HEAD(&c->partial, s, link);
+    }
     s->used[i / 64] &= ~(1ULL << (i % 64));
     s->hint = min(s->hint, i);
     s->in_use--;
     c->in_use--;
-    if (was_full) {
-        LIST_INSERT_HEAD(&c->partial, s, link);
-    }
     if (s->in_use > 0) {
         return NULL;
     }
-    if (c->reserve == NULL) {
-        LIST_REMOVE(s, link);
-        c->reserve = s;
-        return NULL;
-    }
     LIST_REMOVE(s, link);
-    c->slabs--;
-    return s;
+    if (c->nr_reserve > 0 &&
+        atomic_load_explicit(&HEAP->nr_reserve, memory_order_relaxed) >= MAX_RESERVE) {
+        c->pages -= CHUNK_SIZE / PAGE_SIZE;
+        return s;
+    }
+    LIST_INSERT_HEAD(&c->reserve, s, link);
+    c->nr_reserve++;
+    atomic_fetch_add_explicit(&HEAP->nr_reserve, 1, memory_order_relaxed);
+    return NULL;
 }
 
-static void free_to(struct cache *c, void *obj)
+/* ---- slots ---- */
+
+bool heap_should_fail(void)
 {
-    struct slab *s = slab_of(obj), *empty;
-    size_t off = (size_t)((char *)obj - (char *)s);
+    u64 n = atomic_load_explicit(&fail_countdown, memory_order_relaxed);
+
+    return HEAP_DEBUG && unlikely(n != 0) &&
+           atomic_fetch_sub_explicit(&fail_countdown, 1, memory_order_relaxed) == 1;
+}
+
+void *slot_alloc(struct cache *c, size_t size)
+{
+    struct chunk *s;
+    bool recycled;
+    char *obj;
+
+    if (heap_should_fail()) {
+        return NULL;
+    }
+    raw_spin_lock(&c->lock);
+    s = slab_find(c);
+    if (s == NULL) {
+        raw_spin_unlock(&c->lock);
+        return NULL;
+    }
+    obj = (char *)chunk_address(s) + s->first + (size_t)slab_take(s, &recycled) * c->stride;
+    if (s->in_use == c->nr_slots) {
+        LIST_REMOVE(s, link);
+    }
+    c->allocated++;
+    c->in_use++;
+    c->peak = max(c->peak, c->in_use);
+    raw_spin_unlock(&c->lock);
+    ASAN_UNPOISON_MEMORY_REGION(obj, c->stride);
+    if (recycled) {
+        poison_check(c, obj);
+        memset(obj, 0, size);
+    }
+    red_zone_set(c, obj, size);
+    return obj;
+}
+
+/* The slot that begins at obj; a pointer to anything else ends the sentry. */
+static u32 slot_index(const struct cache *c, const struct chunk *s, const void *obj)
+{
+    u32 off = (u32)((u64)obj % CHUNK_SIZE) - s->first;
+
+    CHECK(off % c->stride == 0 && off / c->stride < c->nr_slots, "%s: free of %p, inside an object",
+          c->name, obj);
+    return off / c->stride;
+}
+
+static bool slot_is_used(const struct chunk *s, u32 i)
+{
+    return (s->used[i / 64] & (1ULL << (i % 64))) != 0;
+}
+
+void slot_free(struct cache *c, struct chunk *s, void *obj)
+{
+    struct chunk *empty;
     u32 i;
 
-    CHECK(chunk_contains(obj) && s->magic == SLAB_MAGIC, "free of %p, which is no object", obj);
+    CHECK(s != NULL && s->kind == CHUNK_SLAB, "free of %p, which is no object", obj);
     CHECK(s->cache == c, "free of %p to %s, it is a %s", obj, c->name, s->cache->name);
-    CHECK(off >= c->first_offset && (off - c->first_offset) % c->stride == 0,
-          "%s: free of %p, inside an object", c->name, obj);
-    i = (u32)((off - c->first_offset) / c->stride);
-    check_red_zone(c, obj);
+    i = slot_index(c, s, obj);
+    red_zone_check(c, obj); /* a slot that was freed before passes and is found out below */
+    poison(c, obj);
     raw_spin_lock(&c->lock);
-    if ((s->used[i / 64] & (1ULL << (i % 64))) == 0) {
+    if (!slot_is_used(s, i)) {
         raw_spin_unlock(&c->lock);
         BUG("%s: double free of %p", c->name, obj);
     }
-#if defined(PAVISE_DEBUG) && !defined(PAVISE_ASAN)
-    memset(obj, POISON_BYTE, c->size);
-#endif
-    ASAN_POISON_MEMORY_REGION(obj, c->stride);
     empty = slab_give(c, s, i);
     raw_spin_unlock(&c->lock);
     if (empty != NULL) {
@@ -298,159 +261,125 @@ static void free_to(struct cache *c, void *obj)
     }
 }
 
-/* ---- caches ---- */
-
-static struct cache *cache_make(const char *name, size_t size, size_t align)
-{
-    struct cache *c = alloc_from(meta);
-
-    if (c != NULL) {
-        cache_setup(c, name, size, align);
-        raw_spin_lock(&heap_lock);
-        LIST_INSERT_HEAD(&caches, c, link);
-        raw_spin_unlock(&heap_lock);
-    }
-    return c;
-}
-
-int heap_init(void)
-{
-    static struct cache first;
-    struct cache_type **t;
-    int err = chunk_init();
-
-    if (err != 0) {
-        return err;
-    }
-    cache_setup(&first, "cache", sizeof(struct cache), _Alignof(struct cache));
-    meta = &first;
-    for (unsigned i = 0; i < NR_CLASSES; i++) {
-        classes[i] = cache_make(class_names[i], (size_t)MIN_SLOT << i, 16);
-        if (classes[i] == NULL) {
-            return -ENOMEM;
-        }
-    }
-    for (t = __start_pavise_caches; t < __stop_pavise_caches; t++) {
-        (*t)->cache = cache_make((*t)->name, (*t)->size, (*t)->align);
-        if ((*t)->cache == NULL) {
-            return -ENOMEM;
-        }
-    }
-    return 0;
-}
-
 void *cache_alloc(struct cache_type *type)
 {
-    return alloc_from(type->cache);
+    return slot_alloc(type->cache, type->size);
 }
 
 void cache_free(struct cache_type *type, void *obj)
 {
     if (obj != NULL) {
-        free_to(type->cache, obj);
+        slot_free(type->cache, chunk_of(obj), obj);
     }
 }
 
-/* ---- byte buffers ---- */
+/* ---- caches ---- */
 
-static void *big_alloc(size_t size)
+void cache_setup(struct cache *c, const char *name, size_t size, size_t align)
 {
-    size_t chunks = (size + sizeof(struct big_run) + CHUNK_SIZE - 1) / CHUNK_SIZE;
-    struct big_run *run = size > HEAP_SIZE || should_fail() ? NULL : chunk_alloc(chunks);
+    u32 spare;
 
-    if (run == NULL) {
-        return NULL;
-    }
-    ASAN_UNPOISON_MEMORY_REGION(run, chunks * CHUNK_SIZE);
-    run->magic = RUN_MAGIC;
-    run->chunks = chunks;
-    atomic_fetch_add_explicit(&big_in_use, 1, memory_order_relaxed);
-    return run + 1;
+    c->align = (u32)max(align, (size_t)16);
+    c->size = (u32)size;
+    c->stride = ALIGN_UP((u32)max(size + RED_ZONE, (size_t)MIN_SLOT), c->align);
+    spare = c->stride <= COLOURS / 2 ? COLOURS : 0;
+    c->nr_slots = ((u32)CHUNK_SIZE - spare) / c->stride;
+    CHECK(size <= CHUNK_SIZE && c->nr_slots > 0, "cache %s: objects of %zu bytes", name, size);
+    strncpy(c->name, name, sizeof(c->name) - 1);
+    LIST_INIT(&c->partial);
+    LIST_INIT(&c->reserve);
 }
 
-void *heap_alloc(size_t size)
+/* by_name: cache numbers in order of name, for statistics. */
+static void sort_names(void)
 {
-    unsigned shift = 0;
+    for (u32 i = 0; i < HEAP->nr_caches; i++) {
+        u32 k = i;
 
-    if (size > (size_t)MIN_SLOT << (NR_CLASSES - 1)) {
-        return big_alloc(size);
+        for (; k > 0 && strcmp(HEAP->caches[HEAP->by_name[k - 1]].name, HEAP->caches[i].name) > 0;
+             k--) {
+            HEAP->by_name[k] = HEAP->by_name[k - 1];
+        }
+        HEAP->by_name[k] = (u16)i;
     }
-    while (((size_t)MIN_SLOT << shift) < size) {
-        shift++;
-    }
-    return alloc_from(classes[shift]);
 }
 
-void heap_free(void *p)
+int heap_init(void)
 {
-    struct slab *s;
+    int err = chunk_init();
 
-    if (p == NULL) {
-        return;
+    if (err != 0) {
+        return err;
     }
-    s = slab_of(p);
-    CHECK(chunk_contains(p), "free of %p, which is not in the heap", p);
-    if (s->magic == RUN_MAGIC && p == (void *)((struct big_run *)s + 1)) {
-        size_t chunks = ((struct big_run *)s)->chunks;
-
-        s->magic = 0;
-        atomic_fetch_sub_explicit(&big_in_use, 1, memory_order_relaxed);
-        chunk_free(s, chunks);
-        return;
+    heap_bytes_init();
+    for (struct cache_type **t = __start_pavise_caches; t < __stop_pavise_caches; t++) {
+        CHECK(HEAP->nr_caches < MAX_CACHES, "too many caches");
+        (*t)->cache = &HEAP->caches[HEAP->nr_caches++];
+        cache_setup((*t)->cache, (*t)->name, (*t)->size, (*t)->align);
     }
-    CHECK(s->magic == SLAB_MAGIC, "free of %p, which is no object", p);
-    free_to(s->cache, p);
+    sort_names();
+    return 0;
 }
 
-void *heap_realloc(void *p, size_t old_size, size_t new_size)
+static void cache_trim(struct cache *c)
 {
-    void *q = heap_alloc(new_size);
+    struct chunk *s;
 
-    if (q != NULL && p != NULL) {
-        memcpy(q, p, min(old_size, new_size));
-        heap_free(p);
-    }
-    return q;
+    do {
+        raw_spin_lock(&c->lock);
+        s = LIST_FIRST(&c->reserve);
+        if (s != NULL) {
+            LIST_REMOVE(s, link);
+            c->nr_reserve--;
+            c->pages -= CHUNK_SIZE / PAGE_SIZE;
+            atomic_fetch_sub_explicit(&HEAP->nr_reserve, 1, memory_order_relaxed);
+        }
+        raw_spin_unlock(&c->lock);
+        if (s != NULL) {
+            chunk_free(s, 1);
+        }
+    } while (s != NULL);
 }
 
-void *heap_memdup(const void *p, size_t size)
+void heap_trim(void)
 {
-    void *q = heap_alloc(size);
-
-    if (q != NULL) {
-        memcpy(q, p, size);
+    for (u32 i = 0; i < HEAP->nr_caches; i++) {
+        cache_trim(&HEAP->caches[i]);
     }
-    return q;
-}
-
-char *heap_strdup(const char *s)
-{
-    return heap_memdup(s, strlen(s) + 1);
+    heap_bytes_trim();
 }
 
 /* ---- root, statistics ---- */
 
-void heap_set_root(void *r)
+void heap_set_root(void *root)
 {
-    root = r;
+    HEAP->root = root;
 }
 
 void *heap_root(void)
 {
-    return root;
+    return HEAP->root;
+}
+
+static struct cache_stats cache_read_stats(struct cache *c)
+{
+    struct cache_stats st;
+
+    raw_spin_lock(&c->lock);
+    st = (struct cache_stats){.name = c->name,
+                              .object_size = c->size,
+                              .in_use = c->in_use,
+                              .peak = c->peak,
+                              .allocated = c->allocated,
+                              .pages = c->pages};
+    raw_spin_unlock(&c->lock);
+    return st;
 }
 
 void heap_for_each_cache(void (*fn)(const struct cache_stats *stats, void *arg), void *arg)
 {
-    struct cache *c;
-
-    LIST_FOREACH (c, &caches, link) {
-        struct cache_stats st = {.name = c->name,
-                                 .object_size = c->size,
-                                 .in_use = c->in_use,
-                                 .peak = c->peak,
-                                 .allocated = c->allocated,
-                                 .pages = c->slabs * (CHUNK_SIZE / PAGE_SIZE)};
+    for (u32 i = 0; i < HEAP->nr_caches; i++) {
+        struct cache_stats st = cache_read_stats(&HEAP->caches[HEAP->by_name[i]]);
 
         fn(&st, arg);
     }
@@ -458,23 +387,32 @@ void heap_for_each_cache(void (*fn)(const struct cache_stats *stats, void *arg),
 
 u64 heap_objects_in_use(void)
 {
-    u64 sum = atomic_load_explicit(&big_in_use, memory_order_relaxed);
-    struct cache *c;
+    u64 sum = 0;
 
-    LIST_FOREACH (c, &caches, link) {
-        sum += c->in_use;
+    for (u32 i = 0; i < HEAP->nr_caches; i++) {
+        sum += cache_read_stats(&HEAP->caches[i]).in_use;
     }
     return sum;
 }
 
 const char *heap_type_of(const void *p)
 {
-    const struct slab *s = slab_of(p);
+    const struct chunk *s = chunk_of(p);
+    u32 off, i;
 
-    if (!chunk_contains(p)) {
+    if (s == NULL || (s->kind != CHUNK_SLAB && s->kind != CHUNK_BIG && s->kind != CHUNK_BIG_PART)) {
         return NULL;
     }
-    return s->magic == SLAB_MAGIC ? s->cache->name : s->magic == RUN_MAGIC ? "bytes" : NULL;
+    if (s->kind != CHUNK_SLAB) {
+        return HEAP->big->name;
+    }
+    off = (u32)((u64)p % CHUNK_SIZE) - s->first;
+    i = off / s->cache->stride;
+    if (i >= s->cache->nr_slots || !slot_is_used(s, i) ||
+        off % s->cache->stride >= s->cache->size) {
+        return NULL;
+    }
+    return s->cache->name;
 }
 
 void heap_fail_nth(u64 n)

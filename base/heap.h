@@ -89,6 +89,9 @@ void heap_for_each_cache(void (*fn)(const struct cache_stats *stats, void *arg),
 /* Objects in use over all caches; unit tests end by proving that it is back where it was. */
 u64 heap_objects_in_use(void);
 
+/* Give back what is kept for the next burst: when the sandbox becomes idle, or memory is short. */
+void heap_trim(void);
+
 /* The type of the object that holds `p` ("struct file"), or NULL; for dumps. */
 const char *heap_type_of(const void *p);
 
