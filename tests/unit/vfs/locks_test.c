@@ -284,7 +284,7 @@ static void pseudo_tree(void **state)
     }
     assert_int_equal(n, 0);
     assert_int_equal(shows, 1);
-    assert_true(total > 30000);
+    assert_true(total > 20000);
     assert_int_equal(file_seek(f, 0, SEEK_SET), 0);
     assert_int_equal(read_file(f, buf, 11), 11);
     assert_int_equal(shows, 2);
