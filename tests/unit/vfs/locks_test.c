@@ -255,7 +255,6 @@ static bool add_name(struct dir_context *ctx, struct name name, u64 ino, u32 typ
 {
     (void)strncat(names, name.str, name.len);
     (void)strcat(names, " ");
-    ctx->pos = next;
     return true;
 }
 
