@@ -15,8 +15,9 @@
 #include "base/host.h"
 #include "base/log.h"
 
+#include <asm/termbits.h>
+#include <fcntl.h>
 #include <linux/audit.h>
-#include <linux/falloc.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
@@ -24,10 +25,12 @@
 #include <seccomp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
 
