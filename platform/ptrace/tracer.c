@@ -142,7 +142,7 @@ static void park_until(const _Atomic u32 *state, u32 ending, u32 done)
 
     while ((now = atomic_load(state)) != done) {
         if (now == ending) {
-            __builtin_ia32_pause();
+            host_sched_yield(); /* the tracer may be waiting for this very CPU */
         } else {
             (void)!fiber_park(PARK_UNINTERRUPTIBLE, CLOCK_NEVER);
         }
