@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 #include "base/sched/fiber.h"
+#include "base/sched/worker.h"
 #include "platform/platform.h"
 #include "platform/stubproc/stubproc.h"
 
@@ -93,10 +94,11 @@ struct pcontext {
 
 /* tracer.c: all on the tracer thread unless said otherwise. */
 must_check int tracer_boot(void);
-bool tracer_is_current(void);           /* any thread */
-void tracer_call(struct request *r);    /* any fiber: run r on the tracer, parking */
-void tracer_switch(struct pcontext *c); /* any fiber */
-void tracer_stalled(struct stub *s);    /* any thread: look for deaths */
+extern const struct sched_idle_ops tracer_idle_ops; /* for tests that start the scheduler anew */
+bool tracer_is_current(void);                       /* any thread */
+void tracer_call(struct request *r);                /* any fiber: run r on the tracer, parking */
+void tracer_switch(struct pcontext *c);             /* any fiber */
+void tracer_stalled(struct stub *s);                /* any thread: look for deaths */
 /* kids.c: who is whose; any thread. */
 void kids_add(struct kid *k);
 void kids_begin_birth(void);

@@ -458,7 +458,7 @@ static void tracer_wait(u64 deadline)
     run_requests();
 }
 
-static const struct sched_idle_ops tracer_idle_ops = {
+const struct sched_idle_ops tracer_idle_ops = {
     .poll = tracer_poll, .wait = tracer_wait, .ring = tracer_ring};
 
 int tracer_boot(void)

@@ -53,10 +53,14 @@ static void run_body(void *arg)
     sched_stop();
 }
 
-static void in_fiber(void (*body)(void))
+static void run_in_fiber(void (*body)(void), unsigned workers)
 {
-    struct fiber *f = fiber_new("test", run_body, (void *)body);
+    struct sched_config config = {.workers = workers};
+    struct fiber *f;
 
+    assert_int_equal(sched_init(&config), 0);
+    sched_set_idle_ops(&tracer_idle_ops);
+    f = fiber_new("test", run_body, (void *)body);
     assert_non_null(f);
     failure[0] = '\0';
     fiber_start(f);
@@ -64,6 +68,11 @@ static void in_fiber(void (*body)(void))
     if (failure[0] != '\0') {
         fail_msg("%s", failure);
     }
+}
+
+static void in_fiber(void (*body)(void))
+{
+    run_in_fiber(body, 1);
 }
 
 /* One guest thread in an address space with CODE and DATA. */
@@ -675,6 +684,58 @@ static void registers_the_host_refuses_are_the_guests_fault(void **state)
     in_fiber(body_bad_regs);
 }
 
+struct crew {
+    struct fiber *fiber;
+    int calls;
+    _Atomic int *left;
+};
+
+/* A fiber that now and then goes to the end of the queue, where another worker may steal it. */
+static void crew_member(void *arg)
+{
+    struct crew *me = arg;
+    struct guest g = guest_new(guest_sse);
+    size_t size = platform->fp_size();
+    u64 *image = calloc(1, size);
+
+    for (int i = 0; i < me->calls; i++) {
+        g.regs->rip = at(guest_sse);
+        g.regs->r8 = (u64)i;
+        expect(called_getpid(&g));
+        if (i % 16 == 0) {
+            fiber_yield();
+            expect(platform->fp_get(g.c, image, size) == 0 && image[20] == (u64)i);
+        }
+        expect(called_getpid(&g) && g.regs->rbx == (u64)i);
+    }
+    free(image);
+    guest_free(&g);
+    if (atomic_fetch_sub(me->left, 1) == 1) {
+        sched_stop();
+    }
+}
+
+static void fibers_may_switch_from_any_worker(void **state)
+{
+    struct sched_config config = {.workers = 3};
+    struct crew crew[8];
+    _Atomic int left = ARRAY_SIZE(crew);
+
+    assert_int_equal(sched_init(&config), 0);
+    sched_set_idle_ops(&tracer_idle_ops);
+    failure[0] = '\0';
+    for (size_t i = 0; i < ARRAY_SIZE(crew); i++) {
+        crew[i] = (struct crew){.calls = 400, .left = &left};
+        crew[i].fiber = fiber_new("crew", crew_member, &crew[i]);
+        assert_non_null(crew[i].fiber);
+        fiber_start(crew[i].fiber);
+    }
+    sched_run();
+    if (failure[0] != '\0') {
+        fail_msg("%s", failure);
+    }
+}
+
 static void measure(const char *what, u64 start, int n)
 {
     print_message("           %-40s %8.2f us\n", what, USEC(clock_monotonic() - start) / n);
@@ -829,6 +890,7 @@ int main(void)
         cmocka_unit_test(the_stub_region_gives_a_guest_nothing),
         cmocka_unit_test(a_guest_thread_has_no_descriptors_and_no_rights),
         cmocka_unit_test(registers_the_host_refuses_are_the_guests_fault),
+        cmocka_unit_test(fibers_may_switch_from_any_worker),
         cmocka_unit_test(costs_are_reported),
     };
 
