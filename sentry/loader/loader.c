@@ -148,6 +148,9 @@ static int load_final(struct file *file, const char *name, struct arg_block *arg
     }
     err = load_image(file, name, args, ctx, stack_limit, out);
     if (err == 0) {
+        err = mm_ready(out->mm);
+    }
+    if (err == 0) {
         mm_set_exe_file(out->mm, file);
         out->exe = file_get(file);
         set_comm(out, name);

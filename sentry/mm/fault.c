@@ -36,12 +36,26 @@ static void clip_to_hole(struct mm *mm, uaddr addr, uaddr *start, uaddr *end)
     }
 }
 
-/* The guest's memory is used up: more than --memory has pages behind it. */
+/*
+ * --memory. What has frames may get pages behind them without us being asked, so frames are given
+ * out ahead of use (eagerly) only up to half the limit in all; beyond that, by faults in small
+ * chunks while the pages in use are below it. A guest can so exceed the limit by half at most.
+ */
 static bool is_out_of_memory(void)
 {
     u64 limit = memfile_limit(memfile);
 
     return limit != 0 && memfile_committed(memfile) >= limit;
+}
+
+static bool may_be_eager(u64 len)
+{
+    u64 limit = memfile_limit(memfile), sum = 0;
+
+    for (int kind = 0; kind < MEMFILE_KINDS; kind++) {
+        sum += memfile_kind_bytes(memfile, kind);
+    }
+    return len <= EAGER_MAX && (limit == 0 || (sum <= limit / 2 && len <= limit / 2 - sum));
 }
 
 /* Zeroed frames for [start, end), which has none. ERR_PTR. */
@@ -89,10 +103,12 @@ static struct pma *fault_missing(struct vma *v, uaddr addr, bool write)
 {
     uaddr page = ALIGN_DOWN(addr, PAGE_SIZE), start, end;
     struct pma *p;
+    u64 chunk;
 
     if (v->mappable == NULL) {
-        start = max(v->start, ALIGN_DOWN(addr, LAZY_CHUNK));
-        end = min(v->end, ALIGN_DOWN(addr, LAZY_CHUNK) + LAZY_CHUNK);
+        chunk = may_be_eager(LAZY_CHUNK) ? LAZY_CHUNK : COW_CHUNK;
+        start = max(v->start, ALIGN_DOWN(addr, chunk));
+        end = min(v->end, ALIGN_DOWN(addr, chunk) + chunk);
         clip_to_hole(v->mm, addr, &start, &end);
         return anon_frames(v, start, end);
     }
@@ -280,7 +296,7 @@ void fault_eager(struct vma *v, uaddr start, uaddr end, bool populate)
         }
         clip_to_hole(v->mm, at, &s, &e);
         if (v->mappable == NULL) {
-            p = e - at <= EAGER_MAX ? anon_frames(v, at, e) : ERR_PTR(-ENOMEM);
+            p = may_be_eager(e - at) ? anon_frames(v, at, e) : ERR_PTR(-ENOMEM);
         } else {
             p = file_frames(v, at, e, false);
         }
@@ -341,12 +357,34 @@ int mm_grow_stack(struct mm *mm, uaddr addr, const struct mm_limits *l)
     return 0;
 }
 
+/*
+ * The host has the page mapped, but could not give it (SIGBUS): a host file that somebody
+ * truncated, or no memory. 0: it is there now. pma_lock held.
+ */
+static int fault_bus(struct mm *mm, uaddr addr)
+{
+    struct pma *p = pma_at(mm, addr);
+    ssize_t n;
+    char probe;
+
+    if (p == NULL) {
+        return 0;
+    }
+    if (p->fd < 0) {
+        return -ENOMEM;
+    }
+    do {
+        n = host_pread(p->fd, &probe, 1, p->off + (ALIGN_DOWN(addr, PAGE_SIZE) - p->start));
+    } while (n == -EINTR);
+    return n == 1 ? 0 : -ENXIO;
+}
+
 /* With mm->lock held for reading. -EAGAIN: the stack must grow first. */
 static int fault_locked(struct mm *mm, uaddr addr, u32 access)
 {
     struct vma *v = vma_find(mm, addr);
     struct pma *p;
-    bool write = (access & ACCESS_WRITE) != 0;
+    bool write = (access & ACCESS_WRITE) != 0, bus = false;
     int err, flushed;
 
     if (v == NULL || v->start > addr) {
@@ -363,6 +401,9 @@ static int fault_locked(struct mm *mm, uaddr addr, u32 access)
         return err;
     }
     MUTEX_GUARD(&mm->pma_lock);
+    if (bus && (err = fault_bus(mm, addr)) != 0) {
+        return err;
+    }
     p = fault_page(v, addr, write);
     err = IS_ERR(p) ? (int)PTR_ERR(p) : 0;
     if (err == 0 && mm->nr_ops == 0) { /* another thread was faster, or the host forgot */

@@ -99,6 +99,7 @@ static void fork_map_child(struct mm *child)
     u64 max_maps = platform_caps.max_mappings;
 
     MUTEX_GUARD(&child->pma_lock);
+    child->building = false;
     if (max_maps == 0 || child->nr_pmas + child->nr_vmas <= max_maps / 2) {
         host_sync(child, 0, platform_caps.task_size, false, false);
         (void)host_flush(child);

@@ -166,6 +166,9 @@ int host_flush(struct mm *mm)
 {
     int err;
 
+    if (mm->building && mm->host_err == 0) {
+        return 0;
+    }
     batch_apply(mm);
     err = mm->host_err;
     mm->host_err = 0;

@@ -7,6 +7,7 @@
  */
 #include "sentry/mm/mm.h"
 
+#include "base/host.h"
 #include "base/rand.h"
 #include "sentry/mm/mm_priv.h"
 #include "vfs/vfs.h"
@@ -30,6 +31,7 @@ struct mm *mm_new(void)
     RB_INIT(&mm->vmas);
     RB_INIT(&mm->pmas);
     SLIST_INIT(&mm->dying);
+    mm->building = true;
     mm->stack_limit = UINT64_MAX;
     mm_place(mm, 8 * MiB, true);
     pma_refill(mm);
@@ -42,6 +44,17 @@ struct mm *mm_new(void)
         return ERR_PTR(err);
     }
     return mm;
+}
+
+int mm_ready(struct mm *mm)
+{
+    int err;
+
+    MUTEX_GUARD(&mm->pma_lock);
+    mm->building = false;
+    err = host_flush(mm);
+    pma_refill(mm);
+    return err != 0 ? -ENOMEM : 0;
 }
 
 void mm_place(struct mm *mm, u64 stack_limit, bool randomise)
@@ -133,6 +146,24 @@ void mm_set_exe_file(struct mm *mm, struct file *f)
 
 /* ---- for /proc ---- */
 
+/* Bytes of [off, +len) of the memory file that have memory behind them. */
+static u64 resident_bytes(u64 off, u64 len)
+{
+    u8 vec[512];
+    u64 pages = 0, n;
+
+    for (u64 done = 0; done < len; done += n) {
+        n = min(len - done, sizeof(vec) * PAGE_SIZE);
+        if (host_mincore(memfile_window(memfile, off + done, n), n, vec) != 0) {
+            return len;
+        }
+        for (u64 i = 0; i < n / PAGE_SIZE; i++) {
+            pages += vec[i] & 1;
+        }
+    }
+    return pages * PAGE_SIZE;
+}
+
 /* Bytes of frames in [start, end): all, not the file's own, and those others own too. */
 static void count_frames(struct mm *mm, uaddr start, uaddr end, u64 *rss, u64 *own, u64 *shared)
 {
@@ -140,8 +171,12 @@ static void count_frames(struct mm *mm, uaddr start, uaddr end, u64 *rss, u64 *o
 
     *rss = *own = *shared = 0;
     for (p = pma_find(mm, start); p != NULL && p->start < end; p = pma_next(p)) {
-        u64 len = min(p->end, end) - max(p->start, start);
+        uaddr s = max(p->start, start);
+        u64 len = min(p->end, end) - s;
 
+        if (p->fd < 0) {
+            len = resident_bytes(p->off + (s - p->start), len);
+        }
         *rss += len;
         *own += p->owned && !p->need_cow ? len : 0;
         *shared += p->need_cow || !p->owned ? len : 0;

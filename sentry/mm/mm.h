@@ -56,6 +56,9 @@ must_check struct mm *
 mm_fork(struct mm *mm); /* ERR_PTR; copy on write; DONTFORK, WIPEONFORK honoured */
 /* For the loader, before the first mapping: where mmap goes, given RLIMIT_STACK. */
 void mm_place(struct mm *mm, u64 stack_limit, bool randomise);
+/* From mm_new until mm_ready nobody runs in the address space, and its mappings are only gathered;
+ * mm_ready gives them to the platform in one go. mm_fork's result is ready. -ENOMEM. */
+must_check int mm_ready(struct mm *mm);
 struct mm *mm_get(struct mm *mm);
 void mm_put(struct mm *mm);
 /* False when the address space is already being torn down (for /proc and process_vm_readv). */
@@ -75,9 +78,8 @@ struct mmap_args {
     u64 off;                   /* bytes, page-aligned */
     const char *name;          /* shown in maps ("[vdso]", "[stack]") or NULL; static storage */
     const struct mm_limits *limits; /* NULL: unlimited (loader) */
-    const struct cred
-        *cred;    /* MAP_SHARED | MAP_ANONYMOUS: whose object it is; borrowed */
-    bool special; /* the vDSO and its data: never merged, moved whole only */
+    const struct cred *cred;        /* MAP_SHARED | MAP_ANONYMOUS: whose object it is; borrowed */
+    bool special;                   /* the vDSO and its data: never merged, moved whole only */
 };
 must_check s64 mm_map(struct mm *mm, const struct mmap_args *args); /* the address or -errno */
 must_check int mm_unmap(struct mm *mm, uaddr addr, u64 len);

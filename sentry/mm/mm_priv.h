@@ -98,6 +98,7 @@ struct mm {
     u32 nr_vmas;              /* (m) */
     u32 nr_pmas;              /* (p) */
     int host_err;             /* (p) first error since host_flush */
+    bool building;            /* (p) not ready yet: host_flush waits */
     bool host_stale;          /* (p) the host may show frames that are no longer ours to show */
     u64 total_vm;             /* (m) bytes of VMAs */
     u64 data_vm, stack_vm;    /* (m) */

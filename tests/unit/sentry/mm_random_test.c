@@ -131,7 +131,8 @@ static bool touch(struct mm *mm, uaddr addr, bool write, u8 *b)
         if (fake_access(mm_aspace(mm), addr, write, b)) {
             return true;
         }
-        access |= fake_is_mapped(mm_aspace(mm), addr / PAGE_SIZE) ? ACCESS_MAPPED : 0;
+        access |=
+            fake_is_mapped(mm_aspace(mm), addr / PAGE_SIZE) ? ACCESS_MAPPED | ACCESS_WRITE : 0;
         if (mm_fault(mm, addr, access, NULL) != 0) {
             return false;
         }
@@ -409,6 +410,7 @@ static void one_op(void)
     if (s->mm == NULL) {
         s->mm = mm_new();
         assert_false(IS_ERR(s->mm));
+        assert_int_equal(mm_ready(s->mm), 0);
     }
     switch (rand_below(16)) {
     case 0:

@@ -29,11 +29,20 @@ static struct mm *get_current(void)
     return current_mm;
 }
 
+static struct mm *fresh_mm(void)
+{
+    struct mm *mm = mm_new();
+
+    assert_false(IS_ERR(mm));
+    assert_int_equal(mm_ready(mm), 0);
+    return mm;
+}
+
 static int setup(void **state)
 {
     objects_before = heap_objects_in_use();
-    current_mm = mm_new();
-    return IS_ERR(current_mm) ? -1 : 0;
+    current_mm = fresh_mm();
+    return 0;
 }
 
 /* Nothing is left of any test. */
@@ -86,7 +95,7 @@ static int touch(struct mm *mm, uaddr addr, bool write, u8 *b)
         if (fake_access(as, addr, write, b)) {
             return 0;
         }
-        access |= fake_is_mapped(as, addr / PAGE_SIZE) ? ACCESS_MAPPED : 0;
+        access |= fake_is_mapped(as, addr / PAGE_SIZE) ? ACCESS_MAPPED | ACCESS_WRITE : 0;
         err = mm_fault(mm, addr, access | ACCESS_READ, NULL);
         if (err != 0) {
             return err;
@@ -456,7 +465,7 @@ static void private_file_pages_are_copied_on_write(void **state)
     assert_int_equal(pread(f.fd, &b, 1, 20 * PAGE_SIZE), 1);
     assert_int_equal(b, 21);
     mm_put(current_mm);
-    current_mm = mm_new();
+    current_mm = fresh_mm();
     mappable_fini(&f.m);
     close(f.fd);
 }
@@ -476,7 +485,7 @@ static void shared_file_pages_are_the_file(void **state)
     assert_int_equal(pread(f.fd, &b, 1, 3 * PAGE_SIZE + 1), 1);
     assert_int_equal(b, 78);
     mm_put(current_mm);
-    current_mm = mm_new();
+    current_mm = fresh_mm();
     mappable_fini(&f.m);
     close(f.fd);
 }
@@ -498,7 +507,7 @@ static void truncation_takes_pages_away(void **state)
     assert_int_equal(mm_copy_in(current_mm, &b, AT(15), 1, false), -EFAULT);
     assert_int_equal(touch(current_mm, AT(13), false, &b), 0);
     mm_put(current_mm);
-    current_mm = mm_new();
+    current_mm = fresh_mm();
     mappable_fini(&f.m);
     close(f.fd);
 }
