@@ -87,7 +87,8 @@ static void run_add(u32 index, u32 count)
 {
     struct chunk *first = chunk_at(index), *last = chunk_at(index + count - 1);
 
-    first->kind = last->kind = CHUNK_FREE;
+    first->kind = CHUNK_FREE;
+    last->kind = CHUNK_FREE;
     first->count = last->count = count;
     LIST_INSERT_HEAD(bucket(count), first, link);
 }
@@ -97,7 +98,8 @@ static void run_remove(struct chunk *first)
     struct chunk *last = first + first->count - 1;
 
     LIST_REMOVE(first, link);
-    first->kind = last->kind = CHUNK_UNUSED;
+    first->kind = CHUNK_UNUSED;
+    last->kind = CHUNK_UNUSED;
 }
 
 static struct chunk *take_free(u32 count)

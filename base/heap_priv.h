@@ -62,7 +62,7 @@ enum chunk_kind {
 
 /* Key: (h) heap chunk lock, (c) cache lock, (o) whoever owns the chunk. */
 struct chunk {
-    u32 kind;               /* (h) */
+    _Atomic u32 kind;       /* (h) for CHUNK_FREE, else (o): neighbours look for CHUNK_FREE only */
     u32 count;              /* (h) */
     LIST_ENTRY(chunk) link; /* (h) in a bucket of free runs; (c) partial or reserve */
     struct cache *cache;    /* (o) */

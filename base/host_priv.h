@@ -28,19 +28,25 @@ static inline void host_note_call(long nr)
 }
 #endif
 
-static inline long call6(long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
+/* Nothing may be called between the assignments and the instruction: calls clobber r8 to r10. */
+static inline long raw_call6(long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 {
     register u64 r10 __asm__("r10") = d;
     register u64 r8 __asm__("r8") = e;
     register u64 r9 __asm__("r9") = f;
     long ret;
 
-    host_note_call(nr);
     __asm__ volatile("syscall"
                      : "=a"(ret)
                      : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
     return ret;
+}
+
+static inline long call6(long nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
+{
+    host_note_call(nr);
+    return raw_call6(nr, a, b, c, d, e, f);
 }
 
 #endif
