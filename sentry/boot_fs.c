@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "sentry/kernel/creds.h"
+#include "sentry/proc/proc.h"
 #include "vfs/dentry.h"
 #include "vfs/fdtable.h"
 #include "vfs/hostfs/hostfs.h"
@@ -26,6 +27,9 @@ int boot_fs_init(void)
     }
     if (err == 0) {
         err = stdio_boot();
+    }
+    if (err == 0) {
+        err = proc_boot();
     }
     return err;
 }

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/heap.h"
 #include "base/log.h"
+#include "base/rand.h"
 #include "base/sched/worker.h"
 #include "sentry/kernel/creds.h"
 #include "sentry/kernel/futex.h"
@@ -99,6 +100,9 @@ int kernel_boot(const struct kernel_config *config)
     TAILQ_INIT(&kernel->pgrps);
     kernel->next_low_pid = 2;
     kernel->max_tasks = config->max_tasks != 0 ? config->max_tasks + 1 : PID_LIMIT;
+    rand_bytes(kernel->boot_id, sizeof(kernel->boot_id));
+    kernel->boot_id[6] = (u8)((kernel->boot_id[6] & 0x0f) | 0x40); /* a version 4 UUID */
+    kernel->boot_id[8] = (u8)((kernel->boot_id[8] & 0x3f) | 0x80);
     kernel->nr_cpus = config->nr_cpus;
     kernel->total_ram = config->total_ram;
     kernel->boot_time_mono = clock_monotonic();
