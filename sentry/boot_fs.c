@@ -14,22 +14,18 @@
 #include "vfs/hostfs/hostfs.h"
 #include "vfs/hostfs/stdio.h"
 #include "vfs/namei.h"
+#include "vfs/nofs.h"
 #include "vfs/tmpfs/tmpfs.h"
 
 #include <sys/mount.h>
 
 int boot_fs_init(void)
 {
-    int err = vfs_boot();
+    static int (*const steps[])(void) = {vfs_boot, tmpfs_boot, nofs_boot, stdio_boot, proc_boot};
+    int err = 0;
 
-    if (err == 0) {
-        err = tmpfs_boot();
-    }
-    if (err == 0) {
-        err = stdio_boot();
-    }
-    if (err == 0) {
-        err = proc_boot();
+    for (size_t i = 0; i < ARRAY_SIZE(steps) && err == 0; i++) {
+        err = steps[i]();
     }
     return err;
 }
