@@ -6,6 +6,7 @@
  */
 #include "sentry/boot_fs.h"
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "sentry/kernel/creds.h"
 #include "sentry/proc/proc.h"
@@ -40,7 +41,28 @@ static struct super *tree_super(const struct boot_tree *tree)
     return hostfs_super_new(tree->fd, &options);
 }
 
-/* Put sb (taken over) on a directory of the guest, which is made if the tree below lets us. */
+/* Make every directory of `path`, as far as the trees below let us; the look-up tells the rest. */
+static int make_directories(const struct vfs_ctx *ctx, const char *path)
+{
+    char *part = heap_strdup(path);
+    int err = part != NULL ? 0 : -ENOMEM;
+
+    for (char *slash = part; err == 0 && slash != NULL; *slash = '/') {
+        slash = strchr(slash + 1, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+        err = vfs_mkdir(ctx, AT_FDCWD, part, 0755);
+        err = err == -EEXIST || err == -EROFS ? 0 : err;
+        if (slash == NULL) {
+            break;
+        }
+    }
+    heap_free(part);
+    return err;
+}
+
+/* Put sb (taken over) on a directory of the guest, which is made if the trees below let us. */
 static int mount_at(const struct vfs_ctx *ctx, struct super *sb, const char *where, u32 flags)
 {
     struct path at;
@@ -51,7 +73,7 @@ static int mount_at(const struct vfs_ctx *ctx, struct super *sb, const char *whe
     }
     err = path_lookup(ctx, AT_FDCWD, where, LOOKUP_FOLLOW, &at);
     if (err == -ENOENT) {
-        err = vfs_mkdir(ctx, AT_FDCWD, where, 0755);
+        err = make_directories(ctx, where);
         if (err == 0) {
             err = path_lookup(ctx, AT_FDCWD, where, LOOKUP_FOLLOW, &at);
         }

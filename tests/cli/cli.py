@@ -15,7 +15,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 USER = int(os.environ.get("PAVISE_USER", os.geteuid()))
-FOLDER = tempfile.mkdtemp(prefix="pavise-cli-")
+FOLDER = tempfile.mkdtemp(prefix="pavise-cli-", dir="/var/tmp")  # the guest has its own /tmp
 PROGRAM = os.path.join(FOLDER, "pavise")
 TIMEOUT = 30
 

@@ -16,7 +16,7 @@ SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
 
 def options():
-    return re.findall(r"^  --([a-z-]+)", pavise("help", "do").stdout, re.M)
+    return set(re.findall(r"^  --([a-z-]+)", pavise("help", "do").stdout, re.M)) - {"help"}
 
 
 def read(*path):
