@@ -85,7 +85,8 @@ static void forward_signals(const struct sandbox *sandbox)
         struct control_msg msg = {
             .kind = CONTROL_SIGNAL,
             .value = (s32)info.ssi_signo,
-            .from_tty = info.ssi_code == SI_KERNEL,
+            /* A shell's fg continues the whole job, as the terminal's keys go to all of it. */
+            .from_tty = info.ssi_code == SI_KERNEL || info.ssi_signo == SIGCONT,
         };
 
         /* A sentry that is gone is noticed by its own event. */
