@@ -18,6 +18,7 @@ USER = int(os.environ.get("PAVISE_USER", os.geteuid()))
 FOLDER = tempfile.mkdtemp(prefix="pavise-cli-", dir="/var/tmp")  # the guest has its own /tmp
 PROGRAM = os.path.join(FOLDER, "pavise")
 TIMEOUT = 30
+ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/", "LANG": "C.UTF-8"}
 
 
 def _set_up():
@@ -52,6 +53,7 @@ def pavise(*args, **kwargs):
         del kwargs["stdin"]
     kwargs.setdefault("timeout", TIMEOUT)
     kwargs.setdefault("cwd", "/")
+    kwargs.setdefault("env", ENV)
     return subprocess.run([PROGRAM, *args], capture_output=True, text=True, check=False,
                           preexec_fn=become_user, **kwargs)
 
