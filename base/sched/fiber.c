@@ -43,25 +43,10 @@
 #include "base/err.h"
 #include "base/heap.h"
 #include "base/panic.h"
+#include "base/sched/sanitize_priv.h"
 #include "base/sched/sched_priv.h"
 
 #include <stdio.h>
-
-#ifdef PAVISE_ASAN
-#include <sanitizer/common_interface_defs.h>
-#else
-#define __sanitizer_start_switch_fiber(save, bottom, size)  ((void)(bottom), (void)(size))
-#define __sanitizer_finish_switch_fiber(save, bottom, size) ((void)(bottom), (void)(size))
-#endif
-
-#ifdef PAVISE_TSAN
-#include <sanitizer/tsan_interface.h>
-#else
-#define __tsan_create_fiber(flags)        NULL
-#define __tsan_destroy_fiber(fiber)       ((void)(fiber))
-#define __tsan_switch_to_fiber(fiber, fl) ((void)(fiber))
-#define __tsan_get_current_fiber()        NULL
-#endif
 
 DEFINE_CACHE(fiber_cache, struct fiber);
 
@@ -105,7 +90,7 @@ struct fiber *fiber_new(const char *name, fiber_fn fn, void *arg)
     (void)snprintf(f->name, sizeof(f->name), "%s", name);
     ktimer_init(&f->timer, fiber_timer_fire);
     fiber_prepare_stack(f);
-    f->tsan_fiber = __tsan_create_fiber(0);
+    f->tsan_fiber = tsan_fiber_new();
     raw_spin_lock(&fibers.lock);
     TAILQ_INSERT_TAIL(&fibers.list, f, all_link);
     raw_spin_unlock(&fibers.lock);
@@ -119,7 +104,7 @@ void fiber_free(struct fiber *f)
     raw_spin_lock(&fibers.lock);
     TAILQ_REMOVE(&fibers.list, f, all_link);
     raw_spin_unlock(&fibers.lock);
-    __tsan_destroy_fiber(f->tsan_fiber);
+    tsan_fiber_free(f->tsan_fiber);
     stack_put(f->slot);
     cache_del(fiber_cache, f);
     atomic_fetch_sub_explicit(&fibers.count, 1, memory_order_release);
@@ -166,11 +151,10 @@ noinline_fn void fiber_switch_out(struct thread *t, enum switch_op op)
     size_t size = 0;
 
     t->op = op;
-    __sanitizer_start_switch_fiber(op == SWITCH_EXIT ? NULL : &f->asan_fake_stack, t->asan_bottom,
-                                   t->asan_size);
-    __tsan_switch_to_fiber(t->tsan_fiber, 0);
+    asan_start_switch(op == SWITCH_EXIT ? NULL : &f->asan_fake_stack, t->asan_bottom, t->asan_size);
+    tsan_fiber_switch(t->tsan_fiber);
     fiber_switch(&f->sp, t->sp);
-    __sanitizer_finish_switch_fiber(f->asan_fake_stack, &bottom, &size);
+    asan_finish_switch(f->asan_fake_stack, &bottom, &size);
     t = thread_current();
     t->asan_bottom = bottom;
     t->asan_size = size;
@@ -182,11 +166,11 @@ noinline_fn void fiber_run(struct thread *t, struct fiber *f)
     if (t->worker != NULL) {
         atomic_store_explicit(&t->worker->current, f, memory_order_relaxed);
     }
-    t->tsan_fiber = __tsan_get_current_fiber();
-    __sanitizer_start_switch_fiber(&t->asan_fake_stack, f->stack, FIBER_STACK_SIZE);
-    __tsan_switch_to_fiber(f->tsan_fiber, 0);
+    t->tsan_fiber = tsan_fiber_current();
+    asan_start_switch(&t->asan_fake_stack, f->stack, FIBER_STACK_SIZE);
+    tsan_fiber_switch(f->tsan_fiber);
     fiber_switch(&t->sp, f->sp);
-    __sanitizer_finish_switch_fiber(t->asan_fake_stack, NULL, NULL);
+    asan_finish_switch(t->asan_fake_stack, NULL, NULL);
     t->current = NULL;
     if (t->worker != NULL) {
         atomic_store_explicit(&t->worker->current, NULL, memory_order_relaxed);
@@ -198,7 +182,7 @@ noreturn_fn void fiber_main(struct fiber *f)
 {
     struct thread *t = thread_current();
 
-    __sanitizer_finish_switch_fiber(NULL, &t->asan_bottom, &t->asan_size);
+    asan_finish_switch(NULL, &t->asan_bottom, &t->asan_size);
     f->fn(f->arg);
     fiber_exit();
 }

@@ -1,47 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Spin locks, mutexes, rwlocks.
+ * Spin locks and mutexes.
  *
- * mutex.word:  0 free, else the owner's id, bit 0: somebody waits in the lot.
- * rwlock.word: bit 0: somebody waits, bit 1: a writer holds it, above: the number of readers.
+ * Spin lock: 0 free, 1 held, 2 held and somebody may sleep. A holder can lose its CPU to the host,
+ * so a spinner goes to sleep on the word after a while.
  *
- * A waiter sets the waiters bit with its bucket locked and queues itself in the same section; an
- * unlocker that sees the bit locks the bucket before it decides whom to hand the lock to. So a
- * waiter is never missed.
+ * Mutex word: owner (a fiber, or a thread outside fibers) | MUTEX_WAITERS. Rules:
+ *   - WAITERS is set and cleared with the lot's bucket locked, so that a waiter either finds the
+ *     lock free or is seen by the unlocker:
+ *
+ *         waiter (bucket locked)                   unlocker
+ *         CAS owner -> owner|WAITERS, queue        CAS me -> 0 fails: lock bucket, take a waiter
+ *         ... or the CAS fails: look again         CAS me -> 0 succeeds
+ *
+ *   - an unlock with waiters frees the lock and wakes the first; a running thread may be faster
+ *     (cheap: no switch while the lock is free). A waiter that lost so once queues in front and is
+ *     handed the lock: nobody starves.
+ *   - before parking, a fiber spins shortly if the owner runs on another worker.
+ *
+ * Locks outside fibers (boot, unit tests, host threads) work alike, sleeping on a futex.
  */
 #include "base/sched/lock.h"
 
+#include "base/clock.h"
 #include "base/err.h"
+#include "base/host.h"
 #include "base/panic.h"
+#include "base/sched/lot_priv.h"
 #include "base/sched/sched_priv.h"
 
-#include <sched.h>
+#define SPIN_TRIES    200
+#define MUTEX_WAITERS 1UL
+#define MUTEX_SPINS   60
 
-#define WAITERS    1UL
-#define WRITER     2UL
-#define READER     4UL
-#define SPIN_LIMIT 200
+static noinline_fn void spin_lock_slow(struct spinlock *l)
+{
+    u32 expected;
 
-/* ---- spin locks ---- */
+    for (int i = 0; i < SPIN_TRIES; i++) {
+        cpu_pause();
+        expected = 0;
+        if (atomic_load_explicit(&l->word, memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_strong_explicit(&l->word, &expected, 1, memory_order_acquire,
+                                                    memory_order_relaxed)) {
+            return;
+        }
+    }
+    while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire) != 0) {
+        (void)!host_futex_wait(&l->word, 2, CLOCK_NEVER);
+    }
+}
 
 void raw_spin_lock(struct spinlock *l)
 {
-    unsigned spins = 0;
+    u32 expected = 0;
 
-    while (atomic_exchange_explicit(&l->word, 1, memory_order_acquire) != 0) {
-        while (atomic_load_explicit(&l->word, memory_order_relaxed) != 0) {
-            if (++spins > SPIN_LIMIT) {
-                spins = 0;
-                sched_yield(); /* the holder's CPU was taken away */
-            }
-            cpu_pause();
-        }
+    if (unlikely(!atomic_compare_exchange_strong_explicit(
+            &l->word, &expected, 1, memory_order_acquire, memory_order_relaxed))) {
+        spin_lock_slow(l);
     }
 }
 
 void raw_spin_unlock(struct spinlock *l)
 {
-    atomic_store_explicit(&l->word, 0, memory_order_release);
+    if (unlikely(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2)) {
+        host_futex_wake(&l->word, 1);
+    }
 }
 
 void spin_lock(struct spinlock *l)
@@ -53,7 +77,10 @@ void spin_lock(struct spinlock *l)
 
 bool spin_trylock(struct spinlock *l)
 {
-    if (atomic_exchange_explicit(&l->word, 1, memory_order_acquire) != 0) {
+    u32 expected = 0;
+
+    if (!atomic_compare_exchange_strong_explicit(&l->word, &expected, 1, memory_order_acquire,
+                                                 memory_order_relaxed)) {
         return false;
     }
     thread_current()->spin_depth++;
@@ -67,31 +94,36 @@ void spin_unlock(struct spinlock *l)
     sched_preempt_point();
 }
 
-/* ---- mutexes ---- */
-
 void mutex_init(struct mutex *m, enum lock_rank rank)
 {
-    *m = (struct mutex){.rank = (u16)rank};
+    atomic_store_explicit(&m->word, 0, memory_order_relaxed);
+    m->rank = (u16)rank;
 }
 
-static bool mutex_take(struct mutex *m, u64 id)
+/* One try; keeps the waiters bit. */
+static bool mutex_try(struct mutex *m, u64 self)
 {
-    u64 expected = 0;
+    u64 old = atomic_load_explicit(&m->word, memory_order_relaxed);
 
-    return atomic_compare_exchange_strong_explicit(&m->word, &expected, id, memory_order_acquire,
-                                                   memory_order_relaxed);
-}
-
-/* Spin while the owner runs on another worker: it will be done soon. */
-static bool mutex_spin(struct mutex *m, u64 id)
-{
-    for (unsigned i = 0; i < SPIN_LIMIT && sched.nr_workers > 1; i++) {
-        u64 word = atomic_load_explicit(&m->word, memory_order_relaxed);
-
-        if (word == 0 && mutex_take(m, id)) {
+    while ((old & ~MUTEX_WAITERS) == 0) {
+        if (atomic_compare_exchange_weak_explicit(&m->word, &old, old | self, memory_order_acquire,
+                                                  memory_order_relaxed)) {
             return true;
         }
-        if ((word & WAITERS) != 0 || !sched_is_running((const struct fiber *)(word & ~WAITERS))) {
+    }
+    return false;
+}
+
+/* Spin while the owner runs elsewhere: true when the lock was taken. */
+static bool mutex_spin(struct mutex *m, u64 self)
+{
+    for (int i = 0; i < MUTEX_SPINS; i++) {
+        u64 owner = atomic_load_explicit(&m->word, memory_order_relaxed) & ~MUTEX_WAITERS;
+
+        if (owner == 0 && mutex_try(m, self)) {
+            return true;
+        }
+        if (owner != 0 && !lock_owner_is_running(owner)) {
             return false;
         }
         cpu_pause();
@@ -99,55 +131,91 @@ static bool mutex_spin(struct mutex *m, u64 id)
     return false;
 }
 
-static int mutex_lock_slow(struct mutex *m, u64 id, bool killable)
+/* Put w in the queue; false when the lock became free instead. */
+static bool mutex_enqueue(struct mutex *m, struct lot_waiter *w)
+{
+    struct lot_bucket *b = lot_lock(m);
+    u64 old = atomic_load_explicit(&m->word, memory_order_relaxed);
+
+    do {
+        if ((old & ~MUTEX_WAITERS) == 0) {
+            lot_unlock(b);
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&m->word, &old, old | MUTEX_WAITERS,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    lot_add(b, w);
+    lot_unlock(b);
+    return true;
+}
+
+/* Killed while queued: true when w was taken off, false when its wake is on the way. */
+static bool mutex_dequeue(struct mutex *m, struct lot_waiter *w)
+{
+    struct lot_bucket *b = lot_lock(m);
+    bool was_queued = w->is_queued;
+
+    if (was_queued) {
+        lot_remove(b, w);
+    }
+    lot_unlock(b);
+    return was_queued;
+}
+
+static noinline_fn int mutex_lock_slow(struct mutex *m, u64 self, bool killable)
 {
     struct lot_waiter w;
-    struct lot_bucket *b;
-    u64 word;
 
-    if (mutex_spin(m, id)) {
-        return 0;
-    }
     lot_waiter_init(&w, m);
-    b = lot_lock(m);
-    word = atomic_load_explicit(&m->word, memory_order_relaxed);
-    for (;;) {
-        u64 want = word == 0 ? id : word | WAITERS;
-
-        CHECK((word & ~WAITERS) != id, "mutex %p taken twice (rank %u)", (void *)m, m->rank);
-        if (atomic_compare_exchange_weak_explicit(&m->word, &word, want, memory_order_acquire,
-                                                  memory_order_relaxed)) {
-            break;
+    while (!mutex_try(m, self) && !mutex_spin(m, self)) {
+        if (!mutex_enqueue(m, &w)) {
+            continue;
         }
+        if (lot_wait(&w, killable) != 0) {
+            if (mutex_dequeue(m, &w)) {
+                return -ERESTARTSYS;
+            }
+            /* Chosen before the kill: take the wake, it must not be lost to the others. */
+            (void)!lot_wait(&w, false);
+        }
+        if (w.is_granted) {
+            return 0;
+        }
+        w.is_fair = true;
     }
-    if (word == 0) {
-        lot_unlock(b);
-        return 0;
-    }
-    TAILQ_INSERT_TAIL(&b->waiters, &w, link);
-    lot_unlock(b);
-    return lot_wait(&w, killable);
+    return 0;
 }
 
 static int mutex_lock_mode(struct mutex *m, bool killable, enum rank_mode mode)
 {
-    u64 id = lot_owner_id();
-    int err = 0;
+    u64 self = lock_self();
+    u64 expected = 0;
+    int ret = 0;
 
     sched_preempt_point();
     rank_check(m, m->rank, mode);
-    if (!mutex_take(m, id)) {
-        err = mutex_lock_slow(m, id, killable);
+    if (unlikely(!atomic_compare_exchange_strong_explicit(
+            &m->word, &expected, self, memory_order_acquire, memory_order_relaxed))) {
+        CHECK((expected & ~MUTEX_WAITERS) != self, "mutex %p (%s) taken twice", (void *)m,
+              lock_rank_name(m->rank));
+        CHECK(thread_current()->spin_depth == 0, "mutex %p (%s) wanted with a spin lock held",
+              (void *)m, lock_rank_name(m->rank));
+        ret = mutex_lock_slow(m, self, killable);
     }
-    if (err == 0) {
+    if (ret == 0) {
         rank_add(m, m->rank);
     }
-    return err;
+    return ret;
 }
 
 void mutex_lock(struct mutex *m)
 {
-    (void)mutex_lock_mode(m, false, RANK_STRICT);
+    (void)!mutex_lock_mode(m, false, RANK_STRICT);
+}
+
+void mutex_lock_nested(struct mutex *m)
+{
+    (void)!mutex_lock_mode(m, false, RANK_NESTED);
 }
 
 int mutex_lock_killable(struct mutex *m)
@@ -155,61 +223,75 @@ int mutex_lock_killable(struct mutex *m)
     return mutex_lock_mode(m, true, RANK_STRICT);
 }
 
+/* Cannot deadlock, so its rank is not checked. */
 bool mutex_trylock(struct mutex *m)
 {
-    if (!mutex_take(m, lot_owner_id())) {
+    sched_preempt_point();
+    if (!mutex_try(m, lock_self())) {
         return false;
     }
     rank_add(m, m->rank);
     return true;
 }
 
-static void mutex_unlock_slow(struct mutex *m)
+static noinline_fn void mutex_unlock_slow(struct mutex *m, u64 self)
 {
     struct lot_bucket *b = lot_lock(m);
-    struct lot_waiter *w = lot_next(b, m, NULL);
-    bool more = w != NULL && lot_next(b, m, w) != NULL;
+    u64 old = atomic_load_explicit(&m->word, memory_order_relaxed);
+    struct lot_waiter *w = lot_first(b, m);
+    u64 waiters;
+    u64 owner = 0;
 
-    /* A killed waiter may have left: then there is nobody. */
-    atomic_store_explicit(&m->word, w != NULL ? w->id | (more ? WAITERS : 0) : 0,
-                          memory_order_release);
-    if (w != NULL) {
-        lot_grant(b, w);
+    CHECK((old & ~MUTEX_WAITERS) == self, "mutex %p (%s) unlocked by a stranger", (void *)m,
+          lock_rank_name(m->rank));
+    if (w == NULL) {
+        atomic_store_explicit(&m->word, 0, memory_order_release);
+        lot_unlock(b);
+        return;
     }
+    waiters = lot_next(w) != NULL ? MUTEX_WAITERS : 0;
+    lot_remove(b, w);
+    if (w->is_fair) {
+        w->is_granted = true;
+        owner = w->self;
+    }
+    atomic_store_explicit(&m->word, owner | waiters, memory_order_release);
     lot_unlock(b);
+    lot_wake(w);
 }
 
 void mutex_unlock(struct mutex *m)
 {
-    u64 expected = lot_owner_id();
+    u64 self = lock_self();
+    u64 expected = self;
 
     rank_remove(m);
-    CHECK((atomic_load_explicit(&m->word, memory_order_relaxed) & ~WAITERS) == expected,
-          "mutex %p (rank %u) is not ours", (void *)m, m->rank);
-    if (!atomic_compare_exchange_strong_explicit(&m->word, &expected, 0, memory_order_release,
-                                                 memory_order_relaxed)) {
-        mutex_unlock_slow(m);
+    if (unlikely(!atomic_compare_exchange_strong_explicit(
+            &m->word, &expected, 0, memory_order_release, memory_order_relaxed))) {
+        mutex_unlock_slow(m, self);
     }
     sched_preempt_point();
 }
 
 bool mutex_is_held(const struct mutex *m)
 {
-    return (atomic_load_explicit(&m->word, memory_order_relaxed) & ~WAITERS) == lot_owner_id();
+    return (atomic_load_explicit(&m->word, memory_order_relaxed) & ~MUTEX_WAITERS) == lock_self();
 }
 
 void mutex_lock_two(struct mutex *a, struct mutex *b)
 {
-    if (a > b) {
-        struct mutex *c = a;
+    if (a == b) {
+        mutex_lock(a);
+        return;
+    }
+    if ((uintptr_t)a > (uintptr_t)b) {
+        struct mutex *swap = a;
 
         a = b;
-        b = c;
+        b = swap;
     }
     mutex_lock(a);
-    if (a != b) {
-        (void)mutex_lock_mode(b, false, RANK_NESTED);
-    }
+    mutex_lock_nested(b);
 }
 
 void mutex_unlock_two(struct mutex *a, struct mutex *b)
@@ -218,143 +300,4 @@ void mutex_unlock_two(struct mutex *a, struct mutex *b)
     if (a != b) {
         mutex_unlock(b);
     }
-}
-
-/* ---- rwlocks ---- */
-
-void rwlock_init(struct rwlock *l, enum lock_rank rank)
-{
-    *l = (struct rwlock){.rank = (u16)rank};
-}
-
-static bool rwlock_try(struct rwlock *l, bool writer)
-{
-    u64 word = atomic_load_explicit(&l->word, memory_order_relaxed);
-
-    for (;;) {
-        if (writer ? word != 0 : (word & (WAITERS | WRITER)) != 0) {
-            return false;
-        }
-        if (atomic_compare_exchange_weak_explicit(&l->word, &word,
-                                                  word + (writer ? WRITER : READER),
-                                                  memory_order_acquire, memory_order_relaxed)) {
-            return true;
-        }
-    }
-}
-
-static void rwlock_lock_slow(struct rwlock *l, bool writer)
-{
-    struct lot_waiter w;
-    struct lot_bucket *b;
-    u64 word;
-
-    lot_waiter_init(&w, l);
-    w.writer = writer;
-    b = lot_lock(l);
-    word = atomic_load_explicit(&l->word, memory_order_relaxed);
-    for (;;) {
-        bool is_free = writer ? word == 0 : (word & (WAITERS | WRITER)) == 0;
-        u64 want = is_free ? word + (writer ? WRITER : READER) : word | WAITERS;
-
-        if (atomic_compare_exchange_weak_explicit(&l->word, &word, want, memory_order_acquire,
-                                                  memory_order_relaxed)) {
-            if (is_free) {
-                lot_unlock(b);
-                return;
-            }
-            break;
-        }
-    }
-    TAILQ_INSERT_TAIL(&b->waiters, &w, link);
-    lot_unlock(b);
-    (void)!lot_wait(&w, false);
-}
-
-static void rwlock_lock(struct rwlock *l, bool writer, enum rank_mode mode)
-{
-    sched_preempt_point();
-    rank_check(l, l->rank, mode);
-    if (!rwlock_try(l, writer)) {
-        rwlock_lock_slow(l, writer);
-    }
-    rank_add(l, l->rank);
-}
-
-/* The lock is free but for waiters: hand it to the first writer, or to all readers in front of it.
- * Bucket locked. */
-static void rwlock_hand_over(struct rwlock *l, struct lot_bucket *b)
-{
-    struct lot_waiter *w = lot_next(b, l, NULL), *next;
-    u64 word = 0;
-
-    if (w != NULL && w->writer) {
-        word = WRITER | (lot_next(b, l, w) != NULL ? WAITERS : 0);
-        atomic_store_explicit(&l->word, word, memory_order_release);
-        lot_grant(b, w);
-        return;
-    }
-    for (next = w; next != NULL && !next->writer; next = lot_next(b, l, next)) {
-        word += READER;
-    }
-    atomic_store_explicit(&l->word, word | (next != NULL ? WAITERS : 0), memory_order_release);
-    while (w != NULL && w != next) {
-        struct lot_waiter *after = lot_next(b, l, w);
-
-        lot_grant(b, w);
-        w = after;
-    }
-}
-
-static void rwlock_unlock(struct rwlock *l, u64 mine)
-{
-    u64 word = atomic_load_explicit(&l->word, memory_order_relaxed);
-    struct lot_bucket *b;
-
-    rank_remove(l);
-    while ((word & WAITERS) == 0) {
-        if (atomic_compare_exchange_weak_explicit(&l->word, &word, word - mine,
-                                                  memory_order_release, memory_order_relaxed)) {
-            sched_preempt_point();
-            return;
-        }
-    }
-    b = lot_lock(l);
-    word = atomic_fetch_sub_explicit(&l->word, mine, memory_order_acq_rel) - mine;
-    if ((word & ~WAITERS) == 0) {
-        rwlock_hand_over(l, b);
-    }
-    lot_unlock(b);
-    sched_preempt_point();
-}
-
-void read_lock(struct rwlock *l)
-{
-    rwlock_lock(l, false, RANK_STRICT);
-}
-
-void read_unlock(struct rwlock *l)
-{
-    rwlock_unlock(l, READER);
-}
-
-void write_lock(struct rwlock *l)
-{
-    rwlock_lock(l, true, RANK_STRICT);
-}
-
-void write_lock_nested(struct rwlock *l)
-{
-    rwlock_lock(l, true, RANK_NESTED);
-}
-
-void write_unlock(struct rwlock *l)
-{
-    rwlock_unlock(l, WRITER);
-}
-
-bool rwlock_is_held_write(const struct rwlock *l)
-{
-    return (atomic_load_explicit(&l->word, memory_order_relaxed) & WRITER) != 0 &&
-           (sched_debug == 0 || rank_holds(l));
 }

@@ -51,6 +51,9 @@ enum lock_rank {
     LOCK_NR_RANKS
 };
 
+/* "LOCK_MM", for messages. */
+const char *lock_rank_name(enum lock_rank rank);
+
 struct spinlock {
     _Atomic u32 word;
 };
@@ -75,6 +78,8 @@ struct mutex {
 void mutex_init(struct mutex *m, enum lock_rank rank);
 void mutex_lock(struct mutex *m);
 must_check bool mutex_trylock(struct mutex *m);
+/* While another lock of the same rank is held, where the order of the two is documented. */
+void mutex_lock_nested(struct mutex *m);
 /* -ERESTARTSYS when interrupted by a fatal signal. */
 must_check int mutex_lock_killable(struct mutex *m);
 void mutex_unlock(struct mutex *m);
@@ -85,7 +90,7 @@ void mutex_unlock_two(struct mutex *a, struct mutex *b);
 
 /* Many readers or one writer; a waiting writer holds new readers off. */
 struct rwlock {
-    _Atomic u64 word;
+    _Atomic u64 word; /* owner or number of readers, and flags: rwlock.c */
     u16 rank;
 };
 #define RWLOCK_INIT(r)                                                                             \
@@ -96,7 +101,9 @@ struct rwlock {
 void rwlock_init(struct rwlock *l, enum lock_rank rank);
 void read_lock(struct rwlock *l);
 void read_unlock(struct rwlock *l);
+must_check bool read_trylock(struct rwlock *l);
 void write_lock(struct rwlock *l);
+must_check bool write_trylock(struct rwlock *l);
 /* As write_lock, below a lock of the same rank that is held: a child directory under its parent. */
 void write_lock_nested(struct rwlock *l);
 void write_unlock(struct rwlock *l);

@@ -1,27 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parking lot: who waits for a mutex or rwlock, in a hash table by the lock's address, so that
- * a lock is one word. Locks are handed over: the unlocker makes the first waiter the owner before
- * it wakes it, so there is no race for the lock and no starvation.
+ * The parking lot (lot_priv.h). Buckets are static: they describe sleeping threads of this
+ * process, which no snapshot contains.
  */
+#include "base/sched/lot_priv.h"
+
 #include "base/clock.h"
-#include "base/err.h"
 #include "base/hash.h"
 #include "base/host.h"
-#include "base/sched/sched_priv.h"
 
-#define NR_BUCKETS 64
+#define LOT_BUCKETS 256U
 
-static struct lot_bucket buckets[NR_BUCKETS];
+static struct lot_bucket buckets[LOT_BUCKETS];
 
-struct lot_bucket *lot_lock(const void *lock)
+static void __attribute__((constructor)) lot_init(void)
 {
-    struct lot_bucket *b = &buckets[hash_mix((u64)lock) % NR_BUCKETS];
+    for (unsigned i = 0; i < LOT_BUCKETS; i++) {
+        TAILQ_INIT(&buckets[i].list);
+    }
+}
+
+u64 lock_self(void)
+{
+    struct thread *t = thread_current();
+
+    return t->current != NULL ? (u64)t->current : (u64)t;
+}
+
+bool lock_owner_is_running(u64 owner)
+{
+    return sched_is_running((const struct fiber *)owner);
+}
+
+void lot_waiter_init(struct lot_waiter *w, const void *addr)
+{
+    memset(w, 0, sizeof(*w));
+    w->addr = addr;
+    w->fiber = thread_current()->current;
+    w->self = lock_self();
+}
+
+struct lot_bucket *lot_lock(const void *addr)
+{
+    struct lot_bucket *b = &buckets[hash_mix((u64)addr) % LOT_BUCKETS];
 
     raw_spin_lock(&b->lock);
-    if (b->waiters.tqh_last == NULL) {
-        TAILQ_INIT(&b->waiters);
-    }
     return b;
 }
 
@@ -30,63 +53,60 @@ void lot_unlock(struct lot_bucket *b)
     raw_spin_unlock(&b->lock);
 }
 
-/* A fiber, or a plain host thread. Aligned, so the low bits are free for flags. */
-u64 lot_owner_id(void)
+void lot_add(struct lot_bucket *b, struct lot_waiter *w)
 {
-    struct thread *t = thread_current();
-
-    return t->current != NULL ? (u64)t->current : (u64)t;
-}
-
-void lot_waiter_init(struct lot_waiter *w, const void *lock)
-{
-    *w =
-        (struct lot_waiter){.lock = lock, .fiber = thread_current()->current, .id = lot_owner_id()};
-}
-
-void lot_grant(struct lot_bucket *b, struct lot_waiter *w)
-{
-    struct fiber *f = w->fiber;
-
-    TAILQ_REMOVE(&b->waiters, w, link);
-    w->granted = true;
-    if (f != NULL) {
-        fiber_post(f, FIBER_LOCK_TOKEN);
+    w->is_queued = true;
+    w->is_granted = false;
+    atomic_store_explicit(&w->word, 0, memory_order_relaxed);
+    if (w->is_fair) {
+        TAILQ_INSERT_HEAD(&b->list, w, link);
     } else {
-        atomic_store(&w->word, 1);
-        (void)host_futex_wake(&w->word, 1);
+        TAILQ_INSERT_TAIL(&b->list, w, link);
     }
 }
 
-struct lot_waiter *lot_next(struct lot_bucket *b, const void *lock, struct lot_waiter *after)
+void lot_remove(struct lot_bucket *b, struct lot_waiter *w)
 {
-    struct lot_waiter *w = after != NULL ? TAILQ_NEXT(after, link) : TAILQ_FIRST(&b->waiters);
+    TAILQ_REMOVE(&b->list, w, link);
+    w->is_queued = false;
+}
 
-    while (w != NULL && w->lock != lock) {
+static struct lot_waiter *lot_find(struct lot_waiter *w, const void *addr)
+{
+    while (w != NULL && w->addr != addr) {
         w = TAILQ_NEXT(w, link);
     }
     return w;
 }
 
+struct lot_waiter *lot_first(struct lot_bucket *b, const void *addr)
+{
+    return lot_find(TAILQ_FIRST(&b->list), addr);
+}
+
+struct lot_waiter *lot_next(struct lot_waiter *w)
+{
+    return lot_find(TAILQ_NEXT(w, link), w->addr);
+}
+
 int lot_wait(struct lot_waiter *w, bool killable)
 {
-    struct lot_bucket *b;
-    int err = 0;
+    if (w->fiber != NULL) {
+        return fiber_park_lock(killable);
+    }
+    while (atomic_load_explicit(&w->word, memory_order_acquire) == 0) {
+        (void)!host_futex_wait(&w->word, 0, CLOCK_NEVER);
+    }
+    return 0;
+}
 
-    if (w->fiber == NULL) {
-        while (atomic_load(&w->word) == 0) {
-            (void)!host_futex_wait(&w->word, 0, CLOCK_NEVER);
-        }
-    } else {
-        err = fiber_park_lock(killable);
+void lot_wake(struct lot_waiter *w)
+{
+    if (w->fiber != NULL) {
+        fiber_post(w->fiber, FIBER_LOCK_TOKEN);
+        return;
     }
-    /* Under the bucket's lock, also to be sure that the granter is done with w. */
-    b = lot_lock(w->lock);
-    if (err != 0 && w->granted) {
-        err = fiber_park_lock(false); /* the token is there: take it */
-    } else if (err != 0) {
-        TAILQ_REMOVE(&b->waiters, w, link);
-    }
-    lot_unlock(b);
-    return err;
+    atomic_store_explicit(&w->word, 1, memory_order_release);
+    /* The waiter may be gone by now: the kernel gets an address, nothing is read. */
+    host_futex_wake(&w->word, 1);
 }

@@ -1,12 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rank checker of debug builds: what this fiber holds, and whether the next lock may be taken
- * (enum lock_rank). A try cannot deadlock and is only noted.
+ * The rank checker (debug builds): every fiber, and every thread outside fibers, keeps the list of
+ * mutexes and rwlocks it holds. Taking a lock whose rank is not above all of them is a lock
+ * inversion somewhere, and ends the sentry naming both, whether or not it would deadlock this time.
  */
 #include "base/panic.h"
 #include "base/sched/sched_priv.h"
 
-static struct held_locks *my_locks(void)
+#define RANK_NAME(r) [r] = #r
+static const char *const rank_names[LOCK_NR_RANKS] = {
+    RANK_NAME(LOCK_NONE),
+    RANK_NAME(LOCK_EXEC),
+    RANK_NAME(LOCK_MOUNTS),
+    RANK_NAME(LOCK_RENAME),
+    RANK_NAME(LOCK_OVERLAY_COPYUP),
+    RANK_NAME(LOCK_INODE_DIR),
+    RANK_NAME(LOCK_FILE_POS),
+    RANK_NAME(LOCK_INODE),
+    RANK_NAME(LOCK_INODE_REAL),
+    RANK_NAME(LOCK_SOCKET),
+    RANK_NAME(LOCK_SOCKET_BUF),
+    RANK_NAME(LOCK_TTY),
+    RANK_NAME(LOCK_PIPE),
+    RANK_NAME(LOCK_EPOLL_GRAPH),
+    RANK_NAME(LOCK_EPOLL),
+    RANK_NAME(LOCK_MM),
+    RANK_NAME(LOCK_MM_PMA),
+    RANK_NAME(LOCK_MAPPING),
+    RANK_NAME(LOCK_TMPFS_PAGES),
+    RANK_NAME(LOCK_FUTEX),
+    RANK_NAME(LOCK_FDTABLE),
+    RANK_NAME(LOCK_FS_CONTEXT),
+    RANK_NAME(LOCK_IPC),
+    RANK_NAME(LOCK_TASKLIST),
+    RANK_NAME(LOCK_SIGHAND),
+    RANK_NAME(LOCK_TIMERS),
+    RANK_NAME(LOCK_CRED),
+    RANK_NAME(LOCK_MEMFILE),
+    RANK_NAME(LOCK_PLATFORM),
+    RANK_NAME(LOCK_DCACHE),
+    RANK_NAME(LOCK_LEAF),
+};
+
+const char *lock_rank_name(enum lock_rank rank)
+{
+    if ((unsigned)rank >= LOCK_NR_RANKS || rank_names[rank] == NULL) {
+        return "LOCK_?";
+    }
+    return rank_names[rank];
+}
+
+static struct held_locks *held_current(void)
 {
     struct thread *t = thread_current();
 
@@ -20,12 +64,14 @@ void rank_check(const void *lock, u16 rank, enum rank_mode mode)
     if (!sched_debug || rank == LOCK_NONE) {
         return;
     }
-    h = my_locks();
+    h = held_current();
     for (u32 i = 0; i < h->nr; i++) {
-        CHECK(h->held[i].rank < rank || (mode == RANK_NESTED && h->held[i].rank == rank) ||
-                  h->held[i].rank == LOCK_NONE,
-              "lock %p of rank %u wanted while %p of rank %u is held", lock, rank, h->held[i].lock,
-              h->held[i].rank);
+        const struct held_lock *held = &h->held[i];
+        bool is_fine = held->rank < rank || (held->rank == rank && mode == RANK_NESTED);
+
+        CHECK(held->lock != lock, "%s %p taken twice", lock_rank_name(rank), lock);
+        CHECK(is_fine, "lock order: %s %p wanted while %s %p is held", lock_rank_name(rank), lock,
+              lock_rank_name(held->rank), held->lock);
     }
 }
 
@@ -36,9 +82,9 @@ void rank_add(const void *lock, u16 rank)
     if (!sched_debug) {
         return;
     }
-    h = my_locks();
-    CHECK(h->nr < HELD_MAX, "%u locks held", h->nr);
-    h->held[h->nr++] = (struct held_lock){lock, rank};
+    h = held_current();
+    CHECK(h->nr < HELD_MAX, "more than %d locks held", (int)HELD_MAX);
+    h->held[h->nr++] = (struct held_lock){.lock = lock, .rank = rank};
 }
 
 void rank_remove(const void *lock)
@@ -48,30 +94,19 @@ void rank_remove(const void *lock)
     if (!sched_debug) {
         return;
     }
-    h = my_locks();
+    h = held_current();
     for (u32 i = h->nr; i-- > 0;) {
         if (h->held[i].lock == lock) {
             h->held[i] = h->held[--h->nr];
             return;
         }
     }
-    BUG("unlock of %p, which is not held", lock);
-}
-
-bool rank_holds(const void *lock)
-{
-    const struct held_locks *h = my_locks();
-
-    for (u32 i = 0; i < h->nr; i++) {
-        if (h->held[i].lock == lock) {
-            return true;
-        }
-    }
-    return false;
+    BUG("lock %p unlocked but not held", lock);
 }
 
 void rank_check_none(const struct held_locks *h, const char *who)
 {
-    CHECK(!sched_debug || h->nr == 0, "%s ends with lock %p of rank %u held", who, h->held[0].lock,
-          h->held[0].rank);
+    if (sched_debug && h->nr != 0) {
+        BUG("%s ends with %s %p held", who, lock_rank_name(h->held[0].rank), h->held[0].lock);
+    }
 }

@@ -2,13 +2,13 @@
 /*
  * What the files of base/sched share and nobody else may see.
  *
- * Three things to keep apart: a *fiber* is a stack with a state word; a *worker* is a run queue and
- * the right to run fibers
- * ("a CPU"); a *thread* is a host thread, which holds a worker, or is a spare that runs one fiber
- * through a blocking host call.
+ * Three things to keep apart (README.md): a *fiber* is a stack with a state word; a *worker* is a
+ * run queue, the right to run fibers ("a CPU"); a *thread* is a host thread, which runs the fibers
+ * of the worker it holds at the moment, or sleeps as a spare.
  *
  * Lock order inside (all raw spin locks, all leaves for the rest of the world):
- *     lot bucket, timers.lock -> runq lock -> sched.lock
+ *     timers.lock, lot bucket -> runq lock -> sched.lock -> (futex)
+ * fibers.lock and the stack pool's lock take nothing further.
  */
 #ifndef PAVISE_BASE_SCHED_SCHED_PRIV_H
 #define PAVISE_BASE_SCHED_SCHED_PRIV_H
@@ -25,13 +25,18 @@
 
 #ifdef PAVISE_DEBUG
 enum { sched_debug = 1, HELD_MAX = 32 };
-#define FIBER_STACK_SIZE (256 * KiB)
 #else
 enum { sched_debug = 0, HELD_MAX = 1 };
+#endif
+
+#if defined(PAVISE_DEBUG)
+#define FIBER_STACK_SIZE (256 * KiB)
+#else
 #define FIBER_STACK_SIZE (64 * KiB)
 #endif
 
-#define SCHED_MAX_WORKERS 64 /* bits of sched.idle_mask */
+#define SCHED_MAX_WORKERS 64  /* bits of sched.idle_mask */
+#define SCHED_MAX_THREADS 256 /* workers' threads and spares */
 
 /* The locks a fiber, or a thread outside fibers, holds (rank.c; debug builds). */
 struct held_lock {
@@ -89,11 +94,12 @@ TAILQ_HEAD(fiber_list, fiber);
 
 /* Why a fiber switched to its thread's loop. */
 enum switch_op {
-    SWITCH_PARK,  /* commit the park, or run on if a flag came first */
-    SWITCH_YIELD, /* back of the queue */
-    SWITCH_EXIT,  /* free it */
-    SWITCH_HAND,  /* worker_block_begin: go on on a spare thread */
-    SWITCH_RETURN /* worker_block_end: back to the workers */
+    SWITCH_PARK,    /* commit the park, or run on if a flag came first */
+    SWITCH_YIELD,   /* back of the queue */
+    SWITCH_EXIT,    /* free it */
+    SWITCH_REQUEUE, /* block_end without a worker: queue it for all */
+    SWITCH_HAND,    /* block_begin on a bound worker: go on on a spare thread */
+    SWITCH_ABANDON  /* block_end after sched_stop: forget it */
 };
 
 struct runq {
@@ -102,35 +108,45 @@ struct runq {
     _Atomic u32 len;        /* written under lock, read without */
 };
 
-/* (c) const while running  (o) the thread that holds it  (a) atomic */
+/* (c) const while running  (o) the thread that holds it  (s) sched.lock  (a) atomic */
 struct worker {
     _Alignas(CACHELINE) struct runq q;
-    u32 id;                          /* (c) */
-    struct thread *thread;           /* (c) its holder */
-    _Atomic(struct fiber *) current; /* (a) for adaptive spinning; never followed */
-    u32 ticks;                       /* (o) fibers run */
-    _Atomic u64 stat_switches, stat_steals, stat_parks, stat_sleeps; /* written by (o) */
+    u32 id;                           /* (c) */
+    struct thread *thread;            /* (s) its holder, asleep or not */
+    _Atomic(struct fiber *) current;  /* (a) for adaptive spinning; never followed */
+    _Atomic(struct thread *) blocked; /* (a) holder inside a bracket: may be taken away */
+    _Atomic u32 block_seq;            /* (a) counts brackets */
+    u32 seen_seq;                     /* monitor only: block_seq at its last look */
+    u32 ticks;                        /* (o) fibers run */
+    _Atomic u64 stat_switches;        /* (o) */
+    _Atomic u64 stat_steals;          /* (o) */
+    _Atomic u64 stat_parks;           /* (o) */
+    _Atomic u64 stat_sleeps;          /* (o) */
 };
 
 /* Every host thread has one, in TLS. (o) the thread itself  (s) sched.lock  (a) atomic */
 struct thread {
-    struct worker *worker;          /* (o) NULL: spare, or not of ours */
+    struct worker *worker;          /* (s) while asleep or blocked, else (o) */
     struct fiber *current;          /* (o) the running fiber */
-    struct fiber *handed;           /* (s) a spare's next fiber */
+    struct fiber *handed;           /* (s) a fiber in a bracket, to be run without a worker */
     void *sp;                       /* (o) of the loop, while a fiber runs */
     enum switch_op op;              /* (o) */
     u32 spin_depth;                 /* (o) public spin locks held */
-    bool is_spare;                  /* (c) */
-    _Atomic u32 word;               /* (a) futex; 1: rung */
+    u32 gen;                        /* (o) the sched_run it belongs to */
+    bool is_sched;                  /* (o) runs thread_loop */
+    bool is_spare;                  /* (s) on sched.spares */
+    _Atomic bool in_bracket;        /* (a) written by the thread */
+    _Atomic u32 word;               /* (a) futex; 1: rung. Stored under sched.lock */
     pthread_t tid;                  /* (c) */
-    TAILQ_ENTRY(thread) spare_link; /* (s) on sched.spares while it waits for a fiber */
-    LIST_ENTRY(thread) all_link;    /* (s) every spare */
+    TAILQ_ENTRY(thread) spare_link; /* (s) */
+    TAILQ_ENTRY(thread) all_link;   /* (s) */
     void *asan_fake_stack;          /* (o) */
     const void *asan_bottom;        /* (o) of the thread's own stack */
     size_t asan_size;               /* (o) */
     void *tsan_fiber;               /* (o) */
     struct held_locks held;         /* (o) */
 };
+TAILQ_HEAD(thread_list, thread);
 
 struct sched {
     struct spinlock lock;
@@ -141,9 +157,12 @@ struct sched {
     struct worker *workers;           /* (c) */
     struct runq inject;               /* woken from outside the workers */
     _Atomic u64 idle_mask;            /* (a) written under lock: workers whose thread sleeps */
-    _Atomic u64 sleep_deadline;       /* (a) the earliest that an idle worker sleeps until */
-    TAILQ_HEAD(, thread) spares;      /* (lock) waiting for a fiber */
-    LIST_HEAD(, thread) all_spares;   /* (lock) */
+    struct thread *sleeper;           /* (lock) the one sleeping until sleep_deadline */
+    _Atomic u64 sleep_deadline;       /* (a) written under lock */
+    struct thread_list spares;        /* (lock) */
+    struct thread_list threads;       /* (lock) all that run thread_loop */
+    unsigned nr_threads;              /* (lock) */
+    _Atomic u32 gen;                  /* (a) */
     _Atomic bool stopping;            /* (a) */
     _Atomic u64 stat_spares;          /* (a) */
 };
@@ -175,22 +194,34 @@ void fiber_free(struct fiber *f);
 /* worker.c */
 void runq_init(struct runq *q);
 u32 runq_push(struct runq *q, struct fiber *f);
-struct fiber *runq_pop(struct runq *q);
 void sched_make_runnable(struct fiber *f);
-void sched_make_runnable_outside(struct fiber *f);
 bool sched_has_work(void);
 bool sched_is_running(const struct fiber *f);
+must_check int sched_create_thread(pthread_t *tid, void *(*fn)(void *arg), void *arg);
+must_check int sched_spawn_thread(struct worker *w, struct fiber *handed);
+bool thread_must_stop(const struct thread *t);
 
 /* idle.c */
 void worker_idle(struct thread *t);
-void sched_ring_one(void);
+void thread_wait_spare(struct thread *t);
+bool sched_ring_one(void);
 void sched_ring_all(void);
 void sched_timer_armed(u64 deadline);
 bool worker_is_bound(const struct worker *w);
+/* Take an idle, unbound worker for `t`; its sleeping thread becomes a spare. */
+bool sched_take_idle_worker(struct thread *t);
+/* Give a spare thread a fiber to run without a worker; false when there is no spare. */
+bool sched_use_spare(struct fiber *handed);
+/* Take `w` from `stuck`, if it is still in its bracket, and give it to a spare. */
+bool sched_relieve(struct worker *w, struct thread *stuck);
+bool sched_has_spare(void);
 
-/* spare.c */
-void spare_run(struct fiber *f); /* on a worker's loop, after SWITCH_HAND */
-void spares_stop(void);
+/* block.c */
+void monitor_start(void);
+void monitor_stop(void);
+void monitor_poke(void);
+void monitor_poke_timer(u64 deadline);
+bool sched_any_blocked(void);
 
 /* seed.c */
 u64 sched_random(void);
@@ -207,36 +238,11 @@ static inline void sched_preempt_point(void)
 void raw_spin_lock(struct spinlock *l);
 void raw_spin_unlock(struct spinlock *l);
 
-/* lot.c: who waits for mutexes and rwlocks */
-struct lot_waiter {
-    TAILQ_ENTRY(lot_waiter) link; /* (bucket) */
-    const void *lock;             /* (c) */
-    struct fiber *fiber;          /* (c) NULL: a plain thread, on word */
-    _Atomic u32 word;
-    u64 id;       /* (c) what the mutex word holds for this owner */
-    bool writer;  /* (c) rwlock */
-    bool granted; /* (bucket) */
-};
-struct lot_bucket {
-    struct spinlock lock;
-    TAILQ_HEAD(, lot_waiter) waiters; /* (lock) */
-};
-struct lot_bucket *lot_lock(const void *lock);
-void lot_unlock(struct lot_bucket *b);
-void lot_waiter_init(struct lot_waiter *w, const void *lock);
-void lot_grant(struct lot_bucket *b, struct lot_waiter *w); /* bucket locked: unlink and wake */
-struct lot_waiter *lot_next(struct lot_bucket *b, const void *lock,
-                            struct lot_waiter *after); /* NULL: from the start */
-/* Sleep until granted: 0, or -ERESTARTSYS (killable), then w is off the list. */
-must_check int lot_wait(struct lot_waiter *w, bool killable);
-u64 lot_owner_id(void);
-
 /* rank.c; no-ops unless PAVISE_DEBUG */
 enum rank_mode { RANK_STRICT, RANK_NESTED };
 void rank_check(const void *lock, u16 rank, enum rank_mode mode);
 void rank_add(const void *lock, u16 rank);
 void rank_remove(const void *lock);
-bool rank_holds(const void *lock);
 void rank_check_none(const struct held_locks *h, const char *who);
 
 /* dump.c */
@@ -245,6 +251,12 @@ void sched_dump_init(void);
 static inline void cpu_pause(void)
 {
     __asm__ volatile("pause");
+}
+
+/* A full barrier also for the loads behind it; TSan knows no fences but does not reorder either. */
+static inline void full_fence(void)
+{
+    __asm__ volatile("lock orl $0, (%%rsp)" ::: "memory", "cc");
 }
 
 static inline void stat_inc(_Atomic u64 *stat)

@@ -1,22 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The seeded order: one generator decides which fiber runs next and where fibers are preempted. */
+/*
+ * The seeded order: one worker, and one generator that decides which runnable fiber is next and at
+ * which preemption points (lock, unlock, wake, park) the running one yields. The same seed and the
+ * same inputs give the same interleaving.
+ */
 #include "base/sched/sched_priv.h"
 
-/* xorshift64*: the state is never 0 because the seed is not. */
+/* splitmix64: every seed is good, and the state is one word. */
 u64 sched_random(void)
 {
-    sched.rng ^= sched.rng >> 12;
-    sched.rng ^= sched.rng << 25;
-    sched.rng ^= sched.rng >> 27;
-    return sched.rng * 0x2545f4914f6cdd1dULL;
+    u64 z = (sched.rng += 0x9e3779b97f4a7c15UL);
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9UL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebUL;
+    return z ^ (z >> 31);
 }
 
-/* One point in four yields; never with spin locks held or outside a fiber. */
 void sched_preempt_slow(void)
 {
     struct thread *t = thread_current();
 
-    if (t->current != NULL && t->worker != NULL && t->spin_depth == 0 && sched_random() % 4 == 0) {
-        fiber_switch_out(t, SWITCH_YIELD);
+    if (t->current == NULL || t->spin_depth != 0 || !t->is_sched) {
+        return;
+    }
+    if (sched_random() % 4 == 0) {
+        fiber_yield();
     }
 }

@@ -18,15 +18,10 @@
 #include "base/err.h"
 #include "base/host.h"
 #include "base/panic.h"
+#include "base/sched/sanitize_priv.h"
 #include "base/sched/sched_priv.h"
 
 #include <sys/mman.h>
-
-#ifdef PAVISE_ASAN
-#include <sanitizer/asan_interface.h>
-#else
-#define __asan_unpoison_memory_region(addr, size) ((void)(addr), (void)(size))
-#endif
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
@@ -154,7 +149,7 @@ void stack_put(u32 slot)
 {
     bool keep;
 
-    __asan_unpoison_memory_region(slot_stack(slot), FIBER_STACK_SIZE);
+    asan_unpoison(slot_stack(slot), FIBER_STACK_SIZE);
     raw_spin_lock(&pool.lock);
     keep = pool.nr_warm < STACK_WARM;
     if (keep) {

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host thread's own record. Out of line so that no compiler keeps its address over a switch of
- * threads. */
+/*
+ * The thread-local part of every host thread. It has a file of its own so that no caller can keep
+ * the address of thread-local data across a switch, whatever the optimiser inlines: a fiber may go
+ * on on another thread.
+ */
 #include "base/sched/sched_priv.h"
 
-static __thread struct thread self;
+static _Thread_local struct thread thread_self;
 
 noinline_fn struct thread *thread_current(void)
 {
-    __asm__ volatile("" ::: "memory");
-    return &self;
+    struct thread *t = &thread_self;
+
+    /* The compiler must not find out that this always returns the same on one thread. */
+    __asm__ volatile("" : "+r"(t)::"memory");
+    return t;
 }

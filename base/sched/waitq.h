@@ -12,10 +12,12 @@
 #include "base/sched/fiber.h"
 #include "base/sched/lock.h"
 
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 struct waitq {
     struct spinlock lock;             /* leaf; held while callbacks run */
+    _Atomic u32 nr;                   /* (a) written under lock: queued waiters */
     TAILQ_HEAD(waiters, waiter) list; /* (lock) non-exclusive first, exclusive behind */
 };
 
@@ -54,7 +56,8 @@ static inline void waitq_wake_all(struct waitq *wq)
 
 /*
  * Wait until `cond` holds: 0, -ETIMEDOUT or -ERESTARTSYS. `cond` is evaluated without any lock of
- * the queue and may take locks itself.
+ * the queue and may take locks itself (they sleep on a token of their own), but must not wait on
+ * another queue: that would swallow this one's token.
  */
 #define waitq_wait_event(wq, cond, mode, deadline)                                                 \
     ({                                                                                             \

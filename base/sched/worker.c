@@ -1,102 +1,110 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Workers: run queues, stealing, the loop.
+ * Workers: run queues, the loop that runs fibers, start and stop.
  *
- * A woken fiber goes to the queue of the worker that woke it, so that the waker's CPU runs it next:
- * one host switch less than waking another CPU. Another worker is rung only when there is more
- * queued than this one will run at once.
+ * A worker is a run queue and the right to run fibers; a thread is a host thread. The number of
+ * workers is fixed; a thread holds at most one worker, and a worker has at most one thread:
  *
- * No work is missed: an idle worker sets its bit in idle_mask, then looks at all queues once more,
- * then sleeps; a waker queues first and looks at idle_mask afterwards (both with sequentially
- * consistent operations).
+ *   thread with a worker     runs thread_loop: quiescent state, timers, platform's doorbell, next
+ *                            fiber; sleeps in worker_idle when there is none
+ *   thread without           a spare, asleep in thread_wait_spare; or inside a bracket whose worker
+ *                            was taken away (block.c)
+ *
+ * Where a woken fiber goes: into the queue of the worker that wakes it, to be run there when the
+ * waker parks (one switch). Only when that leaves two in the queue is an idle worker told, which
+ * then steals. From threads without a worker it goes into the inject queue and one is told.
+ *
+ * Fairness: queues are first in, first out; the inject queue is looked at first every 8th time.
+ *
+ * Stop: sched_stop sets a flag that threads see between fibers. A thread in a bracket cannot be
+ * waited for; it is detached, and ends when its host call does (its `gen` is over).
  */
 #include "base/sched/worker.h"
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/heap.h"
+#include "base/host.h"
 #include "base/panic.h"
 #include "base/sched/hostpoll.h"
 #include "base/sched/sched_priv.h"
 
-#include <stdlib.h>
+#include <signal.h>
 #include <urcu-qsbr.h>
 
-struct sched sched;
+#ifdef PAVISE_TSAN
+#define THREAD_STACK_SIZE (2 * MiB)
+#else
+#define THREAD_STACK_SIZE (512 * KiB)
+#endif
 
-#define INJECT_EVERY 61 /* look at the outside queue even when the own one never empties */
+static struct worker workers[SCHED_MAX_WORKERS];
+
+struct sched sched = {
+    .inject.list = TAILQ_HEAD_INITIALIZER(sched.inject.list),
+    .sleep_deadline = CLOCK_NEVER,
+    .spares = TAILQ_HEAD_INITIALIZER(sched.spares),
+    .threads = TAILQ_HEAD_INITIALIZER(sched.threads),
+};
+
+/* Arguments of a new thread, on the stack of the one that starts it and waits for `ready`. */
+struct thread_start {
+    struct worker *worker;
+    struct fiber *handed;
+    _Atomic u32 ready;
+};
 
 void runq_init(struct runq *q)
 {
-    *q = (struct runq){0};
+    memset(q, 0, sizeof(*q));
     TAILQ_INIT(&q->list);
 }
 
+/* Returns the new length. */
 u32 runq_push(struct runq *q, struct fiber *f)
 {
     u32 len;
 
     raw_spin_lock(&q->lock);
     TAILQ_INSERT_TAIL(&q->list, f, run_link);
-    len = atomic_fetch_add(&q->len, 1) + 1;
+    len = atomic_load_explicit(&q->len, memory_order_relaxed) + 1;
+    atomic_store_explicit(&q->len, len, memory_order_relaxed);
     raw_spin_unlock(&q->lock);
     return len;
 }
 
-/* Under the seeded order any of the queued ones may be next. */
-static struct fiber *runq_pick(struct runq *q)
+/* The first fiber, or in seeded order any; NULL when empty. */
+static struct fiber *runq_pop(struct runq *q)
 {
-    struct fiber *f = TAILQ_FIRST(&q->list);
-
-    if (unlikely(sched.seed != 0)) {
-        for (u64 skip = sched_random() % q->len; skip > 0; skip--) {
-            f = TAILQ_NEXT(f, run_link);
-        }
-    }
-    return f;
-}
-
-struct fiber *runq_pop(struct runq *q)
-{
-    struct fiber *f = NULL;
+    struct fiber *f;
+    u32 len;
 
     if (atomic_load_explicit(&q->len, memory_order_relaxed) == 0) {
         return NULL;
     }
     raw_spin_lock(&q->lock);
-    if (q->len > 0) {
-        f = runq_pick(q);
+    f = TAILQ_FIRST(&q->list);
+    len = atomic_load_explicit(&q->len, memory_order_relaxed);
+    if (unlikely(sched.seed != 0) && len > 1) {
+        for (u64 skip = sched_random() % len; skip > 0; skip--) {
+            f = TAILQ_NEXT(f, run_link);
+        }
+    }
+    if (f != NULL) {
         TAILQ_REMOVE(&q->list, f, run_link);
-        atomic_fetch_sub(&q->len, 1);
+        atomic_store_explicit(&q->len, len - 1, memory_order_relaxed);
     }
     raw_spin_unlock(&q->lock);
     return f;
 }
 
-void sched_make_runnable_outside(struct fiber *f)
-{
-    (void)runq_push(&sched.inject, f);
-    sched_ring_one();
-}
-
-void sched_make_runnable(struct fiber *f)
-{
-    struct worker *w = thread_current()->worker;
-
-    if (w == NULL) {
-        sched_make_runnable_outside(f);
-    } else if (runq_push(&w->q, f) > 1) {
-        sched_ring_one();
-    }
-}
-
 bool sched_has_work(void)
 {
-    if (atomic_load(&sched.inject.len) > 0) {
+    if (atomic_load_explicit(&sched.inject.len, memory_order_relaxed) != 0) {
         return true;
     }
     for (unsigned i = 0; i < sched.nr_workers; i++) {
-        if (atomic_load(&sched.workers[i].q.len) > 0) {
+        if (atomic_load_explicit(&workers[i].q.len, memory_order_relaxed) != 0) {
             return true;
         }
     }
@@ -106,17 +114,46 @@ bool sched_has_work(void)
 bool sched_is_running(const struct fiber *f)
 {
     for (unsigned i = 0; i < sched.nr_workers; i++) {
-        if (atomic_load_explicit(&sched.workers[i].current, memory_order_relaxed) == f) {
-            return true;
+        if (atomic_load_explicit(&workers[i].current, memory_order_relaxed) == f) {
+            return atomic_load_explicit(&workers[i].blocked, memory_order_relaxed) == NULL;
         }
     }
     return false;
 }
 
-static struct fiber *steal(struct worker *w)
+bool thread_must_stop(const struct thread *t)
+{
+    return atomic_load_explicit(&sched.stopping, memory_order_acquire) ||
+           t->gen != atomic_load_explicit(&sched.gen, memory_order_relaxed);
+}
+
+/* Tell an idle worker about a queued fiber; if all are busy, see that a stuck one is relieved. */
+static void sched_call_help(void)
+{
+    if (!sched_ring_one() && sched_any_blocked()) {
+        monitor_poke();
+    }
+}
+
+/* The caller owns f: it unparked it, or it is new. */
+void sched_make_runnable(struct fiber *f)
+{
+    struct thread *t = thread_current();
+
+    if (t->worker != NULL && !atomic_load_explicit(&t->in_bracket, memory_order_relaxed)) {
+        if (runq_push(&t->worker->q, f) > 1) {
+            sched_call_help();
+        }
+        return;
+    }
+    (void)runq_push(&sched.inject, f);
+    sched_call_help();
+}
+
+static struct fiber *worker_steal(struct worker *w)
 {
     for (unsigned i = 1; i < sched.nr_workers; i++) {
-        struct fiber *f = runq_pop(&sched.workers[(w->id + i) % sched.nr_workers].q);
+        struct fiber *f = runq_pop(&workers[(w->id + i) % sched.nr_workers].q);
 
         if (f != NULL) {
             stat_inc(&w->stat_steals);
@@ -126,11 +163,25 @@ static struct fiber *steal(struct worker *w)
     return NULL;
 }
 
-static struct fiber *next_fiber(struct worker *w)
+/* Seeded order: everything runnable is in the one queue the generator picks from. */
+static struct fiber *worker_pick_seeded(struct worker *w)
+{
+    struct fiber *f;
+
+    while ((f = runq_pop(&sched.inject)) != NULL) {
+        (void)runq_push(&w->q, f);
+    }
+    return runq_pop(&w->q);
+}
+
+static struct fiber *worker_pick(struct worker *w)
 {
     struct fiber *f = NULL;
 
-    if (w->ticks++ % INJECT_EVERY == 0) {
+    if (unlikely(sched.seed != 0)) {
+        return worker_pick_seeded(w);
+    }
+    if (w->ticks % 8 == 0) {
         f = runq_pop(&sched.inject);
     }
     if (f == NULL) {
@@ -139,99 +190,205 @@ static struct fiber *next_fiber(struct worker *w)
     if (f == NULL) {
         f = runq_pop(&sched.inject);
     }
-    return f != NULL ? f : steal(w);
+    return f != NULL ? f : worker_steal(w);
 }
 
-/* What the fiber wanted when it switched out. */
-static void after_switch(struct worker *w, struct thread *t, struct fiber *f)
+/* What is due between fibers. */
+static void worker_between(struct worker *w)
+{
+    urcu_qsbr_quiescent_state();
+    if (timers_next() != CLOCK_NEVER) {
+        (void)timers_run(clock_monotonic());
+    }
+    /* A platform's poll may be a host call: not before each fiber while the queue is full. */
+    if (worker_is_bound(w) && sched.ops->poll != NULL &&
+        (w->ticks % 8 == 0 || atomic_load_explicit(&w->q.len, memory_order_relaxed) == 0)) {
+        sched.ops->poll();
+    }
+}
+
+/* f, on behalf of SWITCH_HAND, to a thread without a worker: false when there can be none. */
+static bool thread_hand(struct fiber *f)
+{
+    return sched_use_spare(f) || sched_spawn_thread(NULL, f) == 0;
+}
+
+/* f switched to the loop: do what it asked for. True: run it again at once. */
+static bool thread_finish_switch(struct thread *t, struct fiber *f)
 {
     switch (t->op) {
     case SWITCH_PARK:
-        stat_inc(&w->stat_parks);
         if (!fiber_commit_park(f)) {
-            (void)runq_push(&w->q, f);
+            return true;
         }
-        break;
+        if (t->worker != NULL) {
+            stat_inc(&t->worker->stat_parks);
+        }
+        return false;
     case SWITCH_YIELD:
-        (void)runq_push(&w->q, f);
-        break;
+        (void)runq_push(t->worker != NULL ? &t->worker->q : &sched.inject, f);
+        return false;
     case SWITCH_EXIT:
         fiber_free(f);
-        break;
+        return false;
+    case SWITCH_REQUEUE:
+        (void)runq_push(&sched.inject, f);
+        sched_call_help();
+        return false;
     case SWITCH_HAND:
-        spare_run(f);
-        break;
-    case SWITCH_RETURN:
-        BUG("%s leaves a bracket on a worker", f->name);
+        return !thread_hand(f);
+    case SWITCH_ABANDON:
+        return false;
     }
+    return false;
 }
 
-static void run_timers(void)
+static void thread_run_fiber(struct thread *t, struct fiber *f)
 {
-    u64 next = timers_next();
-
-    if (next != CLOCK_NEVER && next <= clock_monotonic()) {
-        (void)timers_run(clock_monotonic());
-    }
-}
-
-static void worker_loop(struct thread *t)
-{
-    struct worker *w = t->worker;
-
-    while (!atomic_load(&sched.stopping)) {
-        struct fiber *f;
-
-        rcu_quiescent_state();
-        run_timers();
-        if (worker_is_bound(w)) {
-            sched.ops->poll();
+    do {
+        if (t->worker != NULL) {
+            t->worker->ticks++;
+            stat_inc(&t->worker->stat_switches);
         }
-        f = next_fiber(w);
-        if (f == NULL) {
-            worker_idle(t);
+        fiber_run(t, f);
+    } while (thread_finish_switch(t, f));
+}
+
+static void thread_loop(struct thread *t)
+{
+    struct fiber *f;
+
+    while (!thread_must_stop(t)) {
+        if (t->worker == NULL && t->handed == NULL) {
+            thread_wait_spare(t);
             continue;
         }
-        stat_inc(&w->stat_switches);
-        fiber_run(t, f);
-        after_switch(w, t, f);
+        if (t->worker == NULL) {
+            f = t->handed;
+            t->handed = NULL;
+        } else {
+            worker_between(t->worker);
+            f = worker_pick(t->worker);
+        }
+        if (f == NULL) {
+            worker_idle(t);
+        } else {
+            thread_run_fiber(t, f);
+        }
     }
 }
 
-static void *worker_thread(void *arg)
+static void thread_enter(struct thread *t, struct worker *w, struct fiber *handed)
 {
+    t->is_sched = true;
+    t->handed = handed;
+    t->tid = pthread_self();
+    atomic_store_explicit(&t->in_bracket, false, memory_order_relaxed);
+    urcu_qsbr_register_thread();
+    raw_spin_lock(&sched.lock);
+    t->gen = atomic_load_explicit(&sched.gen, memory_order_relaxed);
+    t->worker = w;
+    if (w != NULL) {
+        w->thread = t;
+    }
+    TAILQ_INSERT_TAIL(&sched.threads, t, all_link);
+    raw_spin_unlock(&sched.lock);
+}
+
+static void thread_leave(struct thread *t)
+{
+    urcu_qsbr_unregister_thread();
+    t->is_sched = false;
+    t->worker = NULL;
+}
+
+static void *thread_main(void *arg)
+{
+    struct thread_start *start = arg;
     struct thread *t = thread_current();
 
-    t->worker = arg;
-    t->worker->thread = t;
-    rcu_register_thread();
-    worker_loop(t);
-    t->worker = NULL;
-    rcu_unregister_thread();
+    thread_enter(t, start->worker, start->handed);
+    atomic_store_explicit(&start->ready, 1, memory_order_release);
+    /* `start` may be gone now; the wake is by address only. */
+    host_futex_wake(&start->ready, 1);
+    thread_loop(t);
+    thread_leave(t);
     return NULL;
+}
+
+/* Start a host thread with all signals blocked but those that our own faults raise. */
+int sched_create_thread(pthread_t *tid, void *(*fn)(void *arg), void *arg)
+{
+    static const int ours[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+    pthread_attr_t attr;
+    sigset_t mask;
+    int err;
+
+    (void)sigfillset(&mask);
+    for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
+        (void)sigdelset(&mask, ours[i]);
+    }
+    if (pthread_attr_init(&attr) != 0) {
+        return -ENOMEM;
+    }
+    err = pthread_attr_setstacksize(&attr, THREAD_STACK_SIZE);
+    if (err == 0) {
+        err = pthread_attr_setsigmask_np(&attr, &mask);
+    }
+    if (err == 0) {
+        err = pthread_create(tid, &attr, fn, arg);
+    }
+    (void)pthread_attr_destroy(&attr);
+    return -err;
+}
+
+/* A thread that begins with `w`, or with `handed`, or as a spare. Returns when it is registered. */
+int sched_spawn_thread(struct worker *w, struct fiber *handed)
+{
+    struct thread_start start = {.worker = w, .handed = handed};
+    pthread_t tid;
+    bool is_full;
+    int ret;
+
+    raw_spin_lock(&sched.lock);
+    is_full = sched.nr_threads >= SCHED_MAX_THREADS;
+    if (!is_full) {
+        sched.nr_threads++;
+    }
+    raw_spin_unlock(&sched.lock);
+    if (is_full) {
+        return -EAGAIN;
+    }
+    ret = sched_create_thread(&tid, thread_main, &start);
+    if (ret != 0) {
+        raw_spin_lock(&sched.lock);
+        sched.nr_threads--;
+        raw_spin_unlock(&sched.lock);
+        return ret;
+    }
+    while (atomic_load_explicit(&start.ready, memory_order_acquire) == 0) {
+        (void)!host_futex_wait(&start.ready, 0, CLOCK_NEVER);
+    }
+    return 0;
 }
 
 int sched_init(const struct sched_config *config)
 {
-    unsigned n = config->seed != 0 ? 1 : config->workers;
-
-    if (n < 1 || n > SCHED_MAX_WORKERS) {
+    if (config->workers < 1 || config->workers > SCHED_MAX_WORKERS) {
         return -EINVAL;
     }
-    free(sched.workers);
-    sched = (struct sched){.nr_workers = n, .seed = config->seed, .rng = config->seed};
-    sched.workers = aligned_alloc(CACHELINE, n * sizeof(struct worker));
-    if (sched.workers == NULL) {
-        return -ENOMEM;
-    }
-    for (unsigned i = 0; i < n; i++) {
-        sched.workers[i] = (struct worker){.id = i};
-        runq_init(&sched.workers[i].q);
-    }
+    sched.seed = config->seed;
+    sched.rng = config->seed;
+    sched.nr_workers = config->seed != 0 ? 1 : config->workers;
+    sched.workers = workers;
+    sched.ops = NULL;
     runq_init(&sched.inject);
-    TAILQ_INIT(&sched.spares);
-    LIST_INIT(&sched.all_spares);
-    sched.sleep_deadline = CLOCK_NEVER;
+    for (unsigned i = 0; i < sched.nr_workers; i++) {
+        memset(&workers[i], 0, sizeof(workers[i]));
+        runq_init(&workers[i].q);
+        workers[i].id = i;
+    }
+    atomic_store(&sched.stopping, false);
     sched_dump_init();
     return 0;
 }
@@ -241,29 +398,72 @@ void sched_set_idle_ops(const struct sched_idle_ops *ops)
     sched.ops = ops;
 }
 
+unsigned sched_nr_workers(void)
+{
+    return sched.nr_workers;
+}
+
+static void sched_start_threads(void)
+{
+    for (unsigned i = 1; i < sched.nr_workers; i++) {
+        CHECK(sched_spawn_thread(&workers[i], NULL) == 0, "no thread for worker %u", i);
+    }
+    if (sched.seed == 0) {
+        monitor_start();
+    }
+    if (worker_is_bound(&workers[0]) && sched.seed == 0) {
+        /* Its brackets need one at once (block.c). */
+        CHECK(sched_spawn_thread(NULL, NULL) == 0, "no spare thread");
+    }
+}
+
+/* Wait for every thread but this one and those stuck in a host call. */
+static void sched_join_threads(struct thread *self)
+{
+    struct thread *t;
+
+    raw_spin_lock(&sched.lock);
+    while ((t = TAILQ_FIRST(&sched.threads)) != NULL) {
+        pthread_t tid = t->tid;
+        bool is_stuck = atomic_load_explicit(&t->in_bracket, memory_order_relaxed);
+
+        TAILQ_REMOVE(&sched.threads, t, all_link);
+        if (t == self) {
+            continue;
+        }
+        sched.nr_threads--;
+        raw_spin_unlock(&sched.lock);
+        if (is_stuck) {
+            (void)pthread_detach(tid);
+        } else {
+            (void)pthread_join(tid, NULL);
+        }
+        raw_spin_lock(&sched.lock);
+    }
+    TAILQ_INIT(&sched.spares);
+    raw_spin_unlock(&sched.lock);
+}
+
 void sched_run(void)
 {
-    pthread_t tids[SCHED_MAX_WORKERS];
     struct thread *t = thread_current();
 
-    t->worker = &sched.workers[0];
-    t->worker->thread = t;
-    rcu_register_thread();
+    CHECK(sched.nr_workers > 0, "sched_run before sched_init");
+    CHECK(!t->is_sched && t->current == NULL, "sched_run inside sched_run");
+    thread_enter(t, &workers[0], NULL);
     hostpoll_allow();
-    for (unsigned i = 1; i < sched.nr_workers; i++) {
-        int err = pthread_create(&tids[i], NULL, worker_thread, &sched.workers[i]);
-
-        CHECK(err == 0, "cannot start worker %u: %d", i, err);
-    }
-    worker_loop(t);
-    rcu_thread_offline();
-    for (unsigned i = 1; i < sched.nr_workers; i++) {
-        (void)pthread_join(tids[i], NULL);
-    }
-    spares_stop();
-    rcu_thread_online();
-    rcu_unregister_thread();
-    t->worker = NULL;
+    sched_start_threads();
+    thread_loop(t);
+    monitor_stop();
+    sched_ring_all();
+    sched_join_threads(t);
+    thread_leave(t);
+    t->is_spare = false;
+    t->handed = NULL;
+    atomic_store(&sched.idle_mask, 0);
+    sched.sleeper = NULL;
+    atomic_store(&sched.sleep_deadline, CLOCK_NEVER);
+    atomic_fetch_add(&sched.gen, 1);
 }
 
 void sched_stop(void)
@@ -272,48 +472,25 @@ void sched_stop(void)
     sched_ring_all();
 }
 
-unsigned sched_nr_workers(void)
-{
-    return sched.nr_workers;
-}
-
-struct deferred {
-    void (*fn)(void *arg);
-    void *arg;
-};
-DEFINE_CACHE(deferred_cache, struct deferred);
-
-static void run_deferred(void *arg)
-{
-    struct deferred d = *(struct deferred *)arg;
-
-    cache_del(deferred_cache, arg);
-    d.fn(d.arg);
-}
-
 int sched_defer(void (*fn)(void *arg), void *arg)
 {
-    struct deferred *d = cache_new(deferred_cache);
-    struct fiber *f = d != NULL ? fiber_new("deferred", run_deferred, d) : NULL;
+    struct fiber *f = fiber_new("defer", fn, arg);
 
     if (f == NULL) {
-        cache_del(deferred_cache, d);
         return -ENOMEM;
     }
-    *d = (struct deferred){fn, arg};
     fiber_start(f);
     return 0;
 }
 
 void sched_get_stats(struct sched_stats *out)
 {
-    *out = (struct sched_stats){.spares = sched.stat_spares};
+    memset(out, 0, sizeof(*out));
     for (unsigned i = 0; i < sched.nr_workers; i++) {
-        const struct worker *w = &sched.workers[i];
-
-        out->switches += w->stat_switches;
-        out->steals += w->stat_steals;
-        out->parks += w->stat_parks;
-        out->idle_sleeps += w->stat_sleeps;
+        out->switches += atomic_load_explicit(&workers[i].stat_switches, memory_order_relaxed);
+        out->steals += atomic_load_explicit(&workers[i].stat_steals, memory_order_relaxed);
+        out->parks += atomic_load_explicit(&workers[i].stat_parks, memory_order_relaxed);
+        out->idle_sleeps += atomic_load_explicit(&workers[i].stat_sleeps, memory_order_relaxed);
     }
+    out->spares = atomic_load_explicit(&sched.stat_spares, memory_order_relaxed);
 }
