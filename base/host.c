@@ -10,9 +10,9 @@
 #include "base/host_priv.h"
 
 #include <linux/futex.h>
-#include <stdio.h>
 #include <linux/openat2.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>

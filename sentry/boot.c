@@ -120,7 +120,7 @@ static void walk_str(struct codec *c, char **s)
         return;
     }
     if (c->encode) {
-        put_bytes(c, *s, len);
+        put_bytes(c, *s != NULL ? *s : "", len);
         return;
     }
     p = get_bytes(c, len);

@@ -219,7 +219,7 @@ struct kernel {
     u64 total_ram;                          /* (c) bytes the sandbox is told it has */
     u64 boot_time_mono, boot_time_real;     /* (c) ns */
     struct futex_table *futexes;            /* (c) futex.c */
-    u8 boot_id[16];                /* (c) random UUID */
+    u8 boot_id[16];                         /* (c) random UUID */
     u32 nr_cpus;                            /* (c) */
     struct uts_ns *uts_ns;                  /* (c) the initial ones, counted */
     struct ipc_ns *ipc_ns;
