@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The memory file: which offsets are in use and by how many owners. One raw spin lock guards:
+ * The memory file: which offsets are in use and by how many owners (memfile_free.c: which are not).
+ * One raw spin lock guards:
  *
  * - used: segments [off, off+len) with one reference count and kind, by offset; neighbours that
  *   agree merge, so what it costs goes with the number of different counts, not of pages.
@@ -14,7 +15,7 @@
  * small reserve of segments is kept for it. Should even that run out, the range is leaked (and
  * said so): the file's memory is bounded, a wrong count would not be.
  */
-#include "base/memfile.h"
+#include "base/memfile_priv.h"
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -22,12 +23,9 @@
 #include "base/host.h"
 #include "base/log.h"
 #include "base/panic.h"
-#include "base/spin_priv.h"
-#include "base/tree.h"
 
 #include <linux/falloc.h>
 #include <sys/mman.h>
-#include <sys/queue.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -39,83 +37,10 @@
 #define WINDOW_SIZE (16 * TiB)
 #endif
 #define WINDOW_MIN (64 * GiB)
-#define HUGE_ALIGN (2 * MiB)
-#define MAX_SPARE  32
 
-struct memfile_segment {
-    RB_ENTRY(memfile_segment) link; /* in used or free, by offset */
-    union {
-        RB_ENTRY(memfile_segment) by_size;     /* in free_sizes */
-        SLIST_ENTRY(memfile_segment) in_spare; /* in spare */
-    };
-    u64 off, len;
-    u32 refs; /* 0: a free run */
-    u32 kind;
-};
-RB_HEAD(segment_tree, memfile_segment);
-RB_HEAD(size_tree, memfile_segment);
-
-/* Key: (c) const after creation, (l) lock, (a) atomic. */
-struct memfile {
-    int fd;                                        /* (c) */
-    char *window;                                  /* (c) */
-    u64 size;                                      /* (c) bytes of offsets */
-    u64 limit;                                     /* (c) */
-    struct raw_spin lock;                          /* takes only the heap's locks */
-    struct segment_tree used, free;                /* (l) */
-    struct size_tree free_sizes;                   /* (l) */
-    SLIST_HEAD(spare_list, memfile_segment) spare; /* (l) for what must not fail */
-    u32 nr_spare;                                  /* (l) */
-    u64 end;                                       /* (l) */
-    _Atomic u64 kind_bytes[MEMFILE_KINDS];         /* (a) bytes of offsets with owners */
-    _Atomic u64 committed, committed_at;           /* (a) the last st_blocks and its time */
-};
-
-DEFINE_CACHE(segment_cache, struct memfile_segment);
 DEFINE_CACHE(memfile_cache, struct memfile);
 
 struct memfile *memfile;
-
-static int segment_cmp(const struct memfile_segment *a, const struct memfile_segment *b)
-{
-    return a->off < b->off ? -1 : a->off > b->off;
-}
-RB_GENERATE_STATIC(segment_tree, memfile_segment, link, segment_cmp)
-
-static int size_cmp(const struct memfile_segment *a, const struct memfile_segment *b)
-{
-    if (a->len != b->len) {
-        return a->len < b->len ? -1 : 1;
-    }
-    return segment_cmp(a, b);
-}
-RB_GENERATE_STATIC(size_tree, memfile_segment, by_size, size_cmp)
-
-/* ---- segments: all with the lock held ---- */
-
-/* A segment for a step that must not fail: from the heap, else from the reserve. */
-static struct memfile_segment *segment_get(struct memfile *mf, bool may_fail)
-{
-    struct memfile_segment *s = cache_new(segment_cache);
-
-    if (s == NULL && !may_fail && !SLIST_EMPTY(&mf->spare)) {
-        s = SLIST_FIRST(&mf->spare);
-        SLIST_REMOVE_HEAD(&mf->spare, in_spare);
-        mf->nr_spare--;
-        memset(s, 0, sizeof(*s));
-    }
-    return s;
-}
-
-static void segment_drop(struct memfile *mf, struct memfile_segment *s)
-{
-    if (mf->nr_spare < MAX_SPARE) {
-        SLIST_INSERT_HEAD(&mf->spare, s, in_spare);
-        mf->nr_spare++;
-    } else {
-        cache_del(segment_cache, s);
-    }
-}
 
 /* The segment that holds `off`, or the first behind it; NULL: none. */
 static struct memfile_segment *segment_at(struct segment_tree *tree, u64 off)
@@ -177,118 +102,6 @@ static struct memfile_segment *segment_merge(struct memfile *mf, struct memfile_
     return s;
 }
 
-/* ---- free offsets: all with the lock held ---- */
-
-static void free_insert(struct memfile *mf, struct memfile_segment *f)
-{
-    RB_INSERT(segment_tree, &mf->free, f);
-    RB_INSERT(size_tree, &mf->free_sizes, f);
-}
-
-static void free_remove(struct memfile *mf, struct memfile_segment *f)
-{
-    RB_REMOVE(segment_tree, &mf->free, f);
-    RB_REMOVE(size_tree, &mf->free_sizes, f);
-}
-
-/* [off, off+len) becomes free; takes over `f`, the node for it. */
-static void free_add(struct memfile *mf, struct memfile_segment *f, u64 off, u64 len)
-{
-    struct memfile_segment *near;
-
-    *f = (struct memfile_segment){.off = off, .len = len};
-    near = RB_NFIND(segment_tree, &mf->free, f);
-    if (near != NULL && near->off == f->off + f->len) {
-        free_remove(mf, near);
-        f->len += near->len;
-        segment_drop(mf, near);
-    }
-    near = RB_NFIND(segment_tree, &mf->free, f);
-    near = near != NULL ? RB_PREV(segment_tree, &mf->free, near) : RB_MAX(segment_tree, &mf->free);
-    if (near != NULL && near->off + near->len == f->off) {
-        free_remove(mf, near);
-        f->off = near->off;
-        f->len += near->len;
-        segment_drop(mf, near);
-    }
-    if (f->off + f->len == mf->end) {
-        mf->end = f->off;
-        segment_drop(mf, f);
-    } else {
-        free_insert(mf, f);
-    }
-}
-
-/* Cut [off, off+len) out of free run f. False: no memory for what is left over. */
-static bool free_cut(struct memfile *mf, struct memfile_segment *f, u64 off, u64 len)
-{
-    u64 start = f->off, end = f->off + f->len;
-    struct memfile_segment *tail = NULL;
-
-    if (off > start && off + len < end) {
-        tail = segment_get(mf, true);
-        if (tail == NULL) {
-            return false;
-        }
-    }
-    free_remove(mf, f);
-    if (tail != NULL) {
-        *tail = (struct memfile_segment){.off = off + len, .len = end - (off + len)};
-        free_insert(mf, tail);
-        end = off + len;
-    }
-    f->off = off > start ? start : off + len;
-    f->len = off > start ? off - start : end - (off + len);
-    if (f->len > 0) {
-        free_insert(mf, f);
-    } else {
-        segment_drop(mf, f);
-    }
-    return true;
-}
-
-/*
- * The smallest free run that holds `len` bytes aligned to `align`. Only a few runs that may be
- * spoilt by their alignment are tried before one is taken that is large enough for any.
- */
-static bool free_take(struct memfile *mf, u64 len, u64 align, u64 *off)
-{
-    struct memfile_segment key = {.len = len};
-    struct memfile_segment *f = RB_NFIND(size_tree, &mf->free_sizes, &key);
-
-    for (unsigned tries = 0; f != NULL; tries++) {
-        *off = ALIGN_UP(f->off, align);
-        if (range_ok(*off - f->off, len, f->len)) {
-            return free_cut(mf, f, *off, len);
-        }
-        if (tries < 16) {
-            f = RB_NEXT(size_tree, &mf->free_sizes, f);
-        } else {
-            key.len = len + align;
-            f = RB_NFIND(size_tree, &mf->free_sizes, &key);
-        }
-    }
-    return false;
-}
-
-/* Offsets at the end; what alignment skips becomes free (`gap` is a node for it, NULL: lost). */
-static bool end_take(struct memfile *mf, u64 len, u64 align, u64 *off)
-{
-    u64 old_end = mf->end;
-    struct memfile_segment *gap;
-
-    *off = ALIGN_UP(old_end, align);
-    if (!range_ok(*off, len, mf->size)) {
-        return false;
-    }
-    gap = *off > old_end ? segment_get(mf, true) : NULL;
-    mf->end = *off + len;
-    if (gap != NULL) {
-        free_add(mf, gap, old_end, *off - old_end);
-    }
-    return true;
-}
-
 /* ---- life ---- */
 
 /* How large a file may we make? Asking for more than RLIMIT_FSIZE would earn a signal. */
@@ -329,12 +142,7 @@ static int window_open(struct memfile *mf)
 
 static void memfile_free(struct memfile *mf)
 {
-    struct memfile_segment *s;
-
-    while ((s = SLIST_FIRST(&mf->spare)) != NULL) {
-        SLIST_REMOVE_HEAD(&mf->spare, in_spare);
-        cache_del(segment_cache, s);
-    }
+    segments_drop_spare(mf);
     if (mf->fd >= 0) {
         host_close(mf->fd);
     }
@@ -349,7 +157,7 @@ static int memfile_init(struct memfile *mf, u64 limit)
     SLIST_INIT(&mf->spare);
     mf->limit = limit;
     while (mf->nr_spare < MAX_SPARE) {
-        struct memfile_segment *s = cache_new(segment_cache);
+        struct memfile_segment *s = segment_get(mf, true);
 
         if (s == NULL) {
             return -ENOMEM;
@@ -387,7 +195,6 @@ int memfile_fd(const struct memfile *mf)
 
 int memfile_alloc(struct memfile *mf, u64 len, enum memfile_kind kind, u64 *off)
 {
-    u64 align = len >= HUGE_ALIGN ? HUGE_ALIGN : PAGE_SIZE;
     struct memfile_segment *s;
 
     CHECK(IS_ALIGNED(len, PAGE_SIZE), "%#lx", (unsigned long)len);
@@ -396,7 +203,7 @@ int memfile_alloc(struct memfile *mf, u64 len, enum memfile_kind kind, u64 *off)
     }
     raw_spin_lock(&mf->lock);
     s = segment_get(mf, true);
-    if (s == NULL || (!free_take(mf, len, align, off) && !end_take(mf, len, align, off))) {
+    if (s == NULL || !offsets_take(mf, len, off)) {
         if (s != NULL) {
             segment_drop(mf, s);
         }
@@ -509,7 +316,7 @@ void memfile_unref(struct memfile *mf, u64 off, u64 len)
                                       memory_order_relaxed);
             memfile_decommit(mf, off, next - off);
             raw_spin_lock(&mf->lock);
-            free_add(mf, dead, off, next - off);
+            offsets_give(mf, dead, off, next - off);
             raw_spin_unlock(&mf->lock);
         }
         off = next;
