@@ -203,7 +203,7 @@ static void names_go_and_come_back(void **state)
     assert_int_equal(vfs_unlink(CTX, AT_FDCWD, "/o/d", AT_REMOVEDIR), 0);
     make_dir("/o/d", 0700);
     assert_int_equal(count_entries("/o/d"), 0);
-    assert_int_equal(count_entries("/low/d"), 2);
+    assert_content("/low/d/sub/g", "deep");
 }
 
 static void lower_directories_move(void **state)
@@ -259,7 +259,7 @@ static void readdir_goes_on_while_names_go(void **state)
     file_put(f);
     assert_int_equal(seen, 100);
     assert_int_equal(count_entries("/o"), 0);
-    assert_int_equal(count_entries("/low"), 100);
+    assert_int_equal(stat_error("/low/f99"), 0);
 }
 
 static void sparse_files_stay_sparse(void **state)
