@@ -7,15 +7,19 @@
 #include "sentry/boot_fs.h"
 
 #include "base/heap.h"
+#include "base/host.h"
 #include "base/log.h"
+#include "base/memfile.h"
 #include "sentry/kernel/creds.h"
 #include "sentry/proc/proc.h"
 #include "vfs/dentry.h"
+#include "vfs/dev/dev.h"
 #include "vfs/fdtable.h"
 #include "vfs/hostfs/hostfs.h"
 #include "vfs/hostfs/stdio.h"
 #include "vfs/namei.h"
 #include "vfs/nofs.h"
+#include "vfs/overlay/overlay.h"
 #include "vfs/tmpfs/tmpfs.h"
 
 #include <sys/mount.h>
@@ -28,10 +32,21 @@ int boot_fs_init(void)
     for (size_t i = 0; i < ARRAY_SIZE(steps) && err == 0; i++) {
         err = steps[i]();
     }
+    if (err == 0) {
+        dev_boot();
+    }
     return err;
 }
 
-static struct super *tree_super(const struct boot_tree *tree)
+static struct super *new_tmpfs(u32 mode)
+{
+    struct tmpfs_options o = tmpfs_default_options;
+
+    o.mode = mode;
+    return tmpfs_super_new(&o);
+}
+
+static struct super *host_super(const struct boot_tree *tree)
 {
     struct hostfs_options options = {
         .writable = tree->mode == BOOT_TREE_RW,
@@ -63,6 +78,29 @@ static int make_directories(const struct vfs_ctx *ctx, const char *path)
 }
 
 /* Put sb (taken over) on a directory of the guest, which is made if the trees below let us. */
+/* The tree below, memory above: as many new inodes as Linux would allow in a tmpfs. */
+static struct super *overlay_super(const struct boot_tree *tree)
+{
+    u64 memory = memfile_limit(memfile) != 0 ? memfile_limit(memfile) : host_total_ram();
+    struct overlay_options options = {.max_inodes = memory / PAGE_SIZE / 2};
+    struct super *lower = host_super(tree), *upper, *sb;
+
+    if (IS_ERR(lower)) {
+        return lower;
+    }
+    upper = new_tmpfs(0755);
+    sb = IS_ERR(upper) ? upper : overlay_super_new(upper, &lower, 1, &options);
+    super_put(IS_ERR(upper) ? NULL : upper);
+    super_put(lower);
+    return sb;
+}
+
+static struct super *tree_super(const struct boot_tree *tree)
+{
+    return tree->mode == BOOT_TREE_OVERLAY ? overlay_super(tree) : host_super(tree);
+}
+
+/* Put sb (taken over) on a directory of the guest, which is made if the tree below lets us. */
 static int mount_at(const struct vfs_ctx *ctx, struct super *sb, const char *where, u32 flags)
 {
     struct path at;
@@ -84,14 +122,6 @@ static int mount_at(const struct vfs_ctx *ctx, struct super *sb, const char *whe
     }
     super_put(sb);
     return err;
-}
-
-static struct super *new_tmpfs(u32 mode)
-{
-    struct tmpfs_options o = tmpfs_default_options;
-
-    o.mode = mode;
-    return tmpfs_super_new(&o);
 }
 
 /* What every sandbox has of its own. A root without the directory goes without. */
@@ -130,7 +160,7 @@ static int mount_all(const struct vfs_ctx *ctx, const struct boot_config *b, con
     for (u32 i = 1; i < b->nr_trees && err == 0; i++) {
         *what = b->trees[i].guest_path;
         err = mount_at(ctx, tree_super(&b->trees[i]), *what,
-                       b->trees[i].mode == BOOT_TREE_RW ? 0 : MS_RDONLY);
+                       b->trees[i].mode == BOOT_TREE_RO ? MS_RDONLY : 0);
     }
     for (char **p = b->tmpfs; p != NULL && *p != NULL && err == 0; p++) {
         *what = *p;
