@@ -14,11 +14,11 @@
 #include "sentry/proc/proc.h"
 #include "vfs/dentry.h"
 #include "vfs/dev/dev.h"
+#include "vfs/dev/tty.h"
 #include "vfs/fdtable.h"
 #include "vfs/hostfs/hostfs.h"
 #include "vfs/hostfs/stdio.h"
 #include "vfs/namei.h"
-#include "vfs/nofs.h"
 #include "vfs/overlay/overlay.h"
 #include "vfs/tmpfs/tmpfs.h"
 
@@ -26,7 +26,7 @@
 
 int boot_fs_init(void)
 {
-    static int (*const steps[])(void) = {vfs_boot, tmpfs_boot, nofs_boot, stdio_boot, proc_boot};
+    static int (*const steps[])(void) = {vfs_boot, tmpfs_boot, stdio_boot, proc_boot};
     int err = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(steps) && err == 0; i++) {
@@ -34,6 +34,7 @@ int boot_fs_init(void)
     }
     if (err == 0) {
         dev_boot();
+        tty_boot();
     }
     return err;
 }

@@ -95,6 +95,8 @@ int kernel_boot(const struct kernel_config *config)
         return -ENOMEM;
     }
     heap_set_root(kernel);
+    session_tty_boot();
+    vfs_hooks_boot();
     mutex_init(&kernel->tasklist, LOCK_TASKLIST);
     idr_init(&kernel->pids);
     TAILQ_INIT(&kernel->pgrps);

@@ -19,6 +19,9 @@ struct session *session_get(struct session *s)
 void session_put(struct session *s)
 {
     if (s != NULL && ref_put(&s->ref)) {
+        if (s->tty != NULL) { /* the leader went without exit.c's leave_session: never, but be sure */
+            session_disassociate_tty(s);
+        }
         cache_del(session_cache, s);
     }
 }
@@ -139,18 +142,4 @@ void pgrp_check_orphans(struct thread_group *tg, struct thread_group *parent)
         signal_kernel_pgrp(pg, SIGHUP);
         signal_kernel_pgrp(pg, SIGCONT);
     }
-}
-
-/* The leader of a session with a terminal is gone: its foreground jobs are hung up
- * (credentials(7)). */
-void session_disassociate_tty(struct session *s)
-{
-    struct process_group *pg = s->foreground;
-
-    if (pg != NULL && s->tty != NULL) {
-        signal_kernel_pgrp(pg, SIGHUP);
-        signal_kernel_pgrp(pg, SIGCONT);
-    }
-    s->foreground = NULL;
-    pgrp_put(pg);
 }

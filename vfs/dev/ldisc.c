@@ -3,8 +3,8 @@
  * The line discipline N_TTY, input side: what happens to a byte that the master writes until the
  * slave reads it (termios(3), POSIX "General Terminal Interface").
  *
- * Canonical mode edits the unfinished line in place at the head of the input ring. A line's last byte
- * is marked; VEOF stores a marked NUL that the reader does not see. When the ring is full an
+ * Canonical mode edits the unfinished line in place at the head of the input ring. A line's last
+ * byte is marked; VEOF stores a marked NUL that the reader does not see. When the ring is full an
  * unfinished line swallows what follows except what ends it, as Linux does.
  *
  * All functions are called with pty->lock held.
@@ -131,7 +131,8 @@ void ldisc_flush_input(struct pty *p)
     (void)waitq_wake(&p->master_write, POLLOUT | POLLWRNORM, 0);
 }
 
-/* What is being edited becomes readable, and the other way round nothing is lost (n_tty_set_termios).
+/* What is being edited becomes readable, and the other way round nothing is lost
+ * (n_tty_set_termios).
  */
 void ldisc_mode_changed(struct pty *p, const struct abi_termios *old)
 {

@@ -2,13 +2,13 @@
 /*
  * devpts, and opening pty pairs: /dev/ptmx, /dev/pts/N, /dev/tty.
  *
- * Every mount of devpts is an instance of its own (as since Linux 4.7). Opening ptmx makes a pair in
- * the instance that is mounted on "pts" beside the ptmx that was opened, or that it lies in. The
- * instance knows its pairs by number while their masters are open; fs->lock (leaf) covers the table and
- * each pair's node.
+ * Every mount of devpts is an instance of its own (as since Linux 4.7). Opening ptmx makes a pair
+ * in the instance that is mounted on "pts" beside the ptmx that was opened, or that it lies in. The
+ * instance knows its pairs by number while their masters are open; fs->lock (leaf) covers the table
+ * and each pair's node.
  *
- * A pair counts its instance's super; its inode counts the pair; the pair counts its inode until the
- * master is closed.
+ * A pair counts its instance's super; its inode counts the pair; the pair counts its inode until
+ * the master is closed.
  */
 #include "base/heap.h"
 #include "base/idr.h"
@@ -30,7 +30,7 @@
 
 struct devpts {
     struct super sb;
-    struct inode *ptmx; /* (c) counted */
+    struct inode *ptmx;  /* (c) counted */
     u32 mode, ptmx_mode; /* (c) */
     u32 uid, gid;        /* (c) UINT32_MAX: the opener's */
     u32 max;             /* (c) */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of a pty pair share: the pair, its line discipline, its two kinds of open files. */
+/* What the files of a pty pair share: the pair, its line discipline, its two kinds of open files.
+ */
 #ifndef PAVISE_VFS_DEV_PTY_PRIV_H
 #define PAVISE_VFS_DEV_PTY_PRIV_H
 
@@ -36,10 +37,10 @@ struct devpts;
  */
 struct pty {
     struct tty tty;
-    struct mutex lock;     /* LOCK_TTY */
-    u32 index;             /* (c) */
-    struct devpts *fs;     /* (c) counted: its super */
-    struct inode *node;    /* (l) /dev/pts/N, counted while the master is open */
+    struct mutex lock;  /* LOCK_TTY */
+    u32 index;          /* (c) */
+    struct devpts *fs;  /* (c) counted: its super */
+    struct inode *node; /* (l) /dev/pts/N, counted while the master is open */
 
     struct abi_termios termios; /* (l) of the slave; master calls act on it too */
     struct winsize winsize;     /* (l) */
@@ -52,13 +53,13 @@ struct pty {
     bool slave_was_open;        /* (l) ever: then "no slave" is an end of file for the master */
     u32 hangups;                /* (l) slave files opened before the last one are hung up */
 
-    u8 input[INPUT_SIZE];              /* (l) */
-    u64 line_end[INPUT_SIZE / 64];     /* (l) bit map */
-    u32 head, canon, tail;             /* (l) */
-    bool lnext;                        /* (l) the next byte is literal */
-    bool erasing;                      /* (l) ECHOPRT: inside "\ ... /" */
-    u32 column, canon_column;          /* (l) of the cursor; where the edited line began */
-    bool stopped;                      /* (l) by VSTOP or TCOOFF */
+    u8 input[INPUT_SIZE];          /* (l) */
+    u64 line_end[INPUT_SIZE / 64]; /* (l) bit map */
+    u32 head, canon, tail;         /* (l) */
+    bool lnext;                    /* (l) the next byte is literal */
+    bool erasing;                  /* (l) ECHOPRT: inside "\ ... /" */
+    u32 column, canon_column;      /* (l) of the cursor; where the edited line began */
+    bool stopped;                  /* (l) by VSTOP or TCOOFF */
 
     u8 output[OUTPUT_SIZE]; /* (l) */
     u32 out_head, out_tail; /* (l) */

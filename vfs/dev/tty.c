@@ -2,10 +2,11 @@
 /*
  * The open files of a pty pair: reading, writing and readiness of both sides.
  *
- * Life: pts.c makes the pair when ptmx is opened. Every open file counts it, and so does the session
- * whose controlling terminal it is, and the inode in devpts. When the master is closed the slave's
- * files are hung up: reads end, writes give EIO (p->hangups moves past the number each file
- * remembers). When the last slave file is closed the master reads EIO until somebody opens it again.
+ * Life: pts.c makes the pair when ptmx is opened. Every open file counts it, and so does the
+ * session whose controlling terminal it is, and the inode in devpts. When the master is closed the
+ * slave's files are hung up: reads end, writes give EIO (p->hangups moves past the number each file
+ * remembers). When the last slave file is closed the master reads EIO until somebody opens it
+ * again.
  *
  * Bytes go through a buffer on the stack, so that p->lock is never held while guest memory is
  * touched. Waiting follows the usual rule: queue first, then look, then park.

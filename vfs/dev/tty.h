@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Terminals. struct tty is the half of a terminal that job control sees; the pty pairs of pts.c embed
- * it, and so may a terminal that stands for one of the host.
+ * Terminals. struct tty is the half of a terminal that job control sees; the pty pairs of pts.c
+ * embed it, and so may a terminal that stands for one of the host.
  *
  * Sessions are the kernel's business: it keeps tty->session and answers through a hook table.
  * Without hooks (unit tests) no terminal ever controls anybody.
@@ -26,8 +26,8 @@ struct tty {
     struct ref ref;
     const struct tty_ops *ops; /* (c) */
     u64 rdev;                  /* (c) for tty_nr of /proc/PID/stat */
-    struct session *session;   /* (kernel's tasklist) whose controlling terminal it is; borrowed: the
-                                  session clears it before it goes */
+    struct session *session; /* (kernel's tasklist) whose controlling terminal it is; borrowed: the
+                                session clears it before it goes */
 };
 
 void tty_init(struct tty *tty, const struct tty_ops *ops, u64 rdev);
@@ -68,8 +68,8 @@ extern const struct tty_hooks *tty_hooks; /* never NULL, every member callable *
 /* At boot: registers /dev/tty, /dev/ptmx, the pty slaves' numbers and the type "devpts". */
 void tty_boot(void);
 
-/* A devpts instance, for a boot that makes its own mounts: mode of new slaves, their group (UINT32_MAX:
- * the opener's), mode of ptmx. ERR_PTR. */
+/* A devpts instance, for a boot that makes its own mounts: mode of new slaves, their group
+ * (UINT32_MAX: the opener's), mode of ptmx. ERR_PTR. */
 must_check struct super *devpts_super_new(u32 mode, u32 gid, u32 ptmx_mode);
 
 #endif

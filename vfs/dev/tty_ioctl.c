@@ -313,7 +313,9 @@ static long open_peer(struct tty_file *tf, u64 arg, const struct vfs_ctx *ctx)
 {
     struct file *f = pts_open_peer(tf, (u32)arg, ctx->cred);
 
-    return IS_ERR(f) ? PTR_ERR(f) : fd_install(ctx->fdt, f, 0, vfs_hooks->current_rlimit(RLIMIT_NOFILE), (arg & O_CLOEXEC) != 0);
+    return IS_ERR(f) ? PTR_ERR(f)
+                     : fd_install(ctx->fdt, f, 0, vfs_hooks->current_rlimit(RLIMIT_NOFILE),
+                                  (arg & O_CLOEXEC) != 0);
 }
 
 static long master_ioctl(struct tty_file *tf, u32 cmd, u64 arg, const struct vfs_ctx *ctx)
