@@ -23,7 +23,7 @@ static s64 populate_step(struct mm *mm, uaddr at, uaddr end, bool write)
         return -ENOMEM;
     }
     if (fault_check(v, write ? ACCESS_WRITE : ACCESS_READ) != 0) {
-        return -EFAULT;
+        return -EACCES;
     }
     end = min(min(end, v->end), at + POPULATE_STEP);
     /* As Linux: a writable private mapping is populated by writing. */
@@ -134,7 +134,7 @@ int mm_lock_range(struct mm *mm, uaddr addr, u64 len, u32 flags, const struct mm
     vma_list_put(&dead);
     if (err == 0 && !onfault) {
         err = mm_populate(mm, start, end, false);
-        err = err == -EFAULT ? -ENOMEM : err == -ENXIO ? 0 : err;
+        err = err == -EACCES ? -ENOMEM : err == -ENXIO ? 0 : err;
     }
     return err;
 }

@@ -40,7 +40,7 @@ static int check_args(struct remap *r)
     if (r->new_len == 0 || !range_ok(r->old, r->old_len, platform_caps.task_size)) {
         return -EINVAL;
     }
-    if ((r->flags & MREMAP_FIXED) != 0 &&
+    if ((r->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0 &&
         (!IS_ALIGNED(r->new_addr, PAGE_SIZE) ||
          !range_ok(r->new_addr, r->new_len, platform_caps.task_size) ||
          overlaps(r->old, r->old_len, r->new_addr, r->new_len))) {
