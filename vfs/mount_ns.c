@@ -13,6 +13,12 @@ DEFINE_CACHE(fs_context_cache, struct fs_context);
 
 /* ---- namespaces ---- */
 
+/* Times of use are kept the relative way unless something else was said. */
+static u32 with_relatime(u32 flags)
+{
+    return (flags & (MS_NOATIME | MS_STRICTATIME)) != 0 ? flags : flags | MS_RELATIME;
+}
+
 /* (mounts) held for writing. `base` (its count is taken over) with all that is on it. */
 static struct mnt_ns *mnt_ns_make(struct mount *base)
 {
@@ -33,7 +39,7 @@ struct mnt_ns *mnt_ns_new(struct super *root_sb, u32 mnt_flags)
 {
     struct dentry *root = super_root_dentry(root_sb);
     struct mount *base = root != NULL ? mount_new(root_sb, root, 0) : NULL;
-    struct mount *m = root != NULL ? mount_new(root_sb, root, mnt_flags) : NULL;
+    struct mount *m = root != NULL ? mount_new(root_sb, root, with_relatime(mnt_flags)) : NULL;
     struct mnt_ns *ns = NULL;
 
     if (base != NULL && m != NULL) {
@@ -125,7 +131,7 @@ int mount_add(struct mnt_ns *ns, struct super *sb, const struct path *at, u32 mn
 {
     struct path place = *at;
     struct dentry *root = super_root_dentry(sb);
-    struct mount *m = root != NULL ? mount_new(sb, root, mnt_flags) : NULL;
+    struct mount *m = root != NULL ? mount_new(sb, root, with_relatime(mnt_flags)) : NULL;
     int err;
 
     dentry_put(root);

@@ -117,6 +117,7 @@ int vfs_umount(const struct vfs_ctx *ctx, const char *target, u32 flags)
         path_put(&at);
         return -EPERM;
     }
+    (void)path_follow_mounts(&at); /* "." may have been covered: pivot_root(".", ".") */
     write_lock(&vfs_state->mounts);
     err = umount_locked(ctx, &at, flags, &gone);
     write_unlock(&vfs_state->mounts);

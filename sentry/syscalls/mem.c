@@ -7,6 +7,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/mm/mm.h"
 #include "sentry/syscalls/syscalls.h"
+#include "vfs/dev/dev.h"
 #include "vfs/fdtable.h"
 #include "vfs/tmpfs/tmpfs.h"
 
@@ -70,6 +71,13 @@ long sys_mmap(struct task *t, uaddr addr, size_t len, unsigned long prot, unsign
     err = mmap_check(flags, has_file);
     if (err != 0) {
         return err;
+    }
+    if (has_file && file_is_dev_zero(f) && (f->mode & FMODE_READ) != 0 &&
+        ((prot & PROT_WRITE) == 0 || (flags & MAP_TYPE) == MAP_PRIVATE ||
+         (f->mode & FMODE_WRITE) != 0)) {
+        a.file = NULL; /* /dev/zero is the old way to say anonymous */
+        a.flags |= MAP_ANONYMOUS;
+        a.off = 0;
     }
     limits_of(t, &l);
     if ((flags & MAP_LOCKED) != 0 && !l.may_lock && l.memlock == 0) {
