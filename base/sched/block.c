@@ -215,23 +215,24 @@ void worker_block_end(void)
 {
     struct thread *t = thread_current();
     struct fiber *f = t->current;
+    bool is_kept;
 
     if (f == NULL || sched.seed != 0) {
         return;
     }
     CHECK(atomic_load_explicit(&t->in_bracket, memory_order_relaxed), "block_end without begin");
-    if (block_end_keeps_worker(t)) {
-        atomic_store_explicit(&t->worker->current, f, memory_order_relaxed);
-        urcu_qsbr_thread_online();
-        atomic_store_explicit(&t->in_bracket, false, memory_order_relaxed);
-        return;
-    }
-    urcu_qsbr_thread_online();
     if (thread_must_stop(t)) {
         /* in_bracket stays: sched_join_threads may have given this thread up already. */
+        urcu_qsbr_thread_online();
         fiber_switch_out(t, SWITCH_ABANDON);
         BUG("an abandoned fiber runs");
     }
+    is_kept = block_end_keeps_worker(t);
+    urcu_qsbr_thread_online();
     atomic_store_explicit(&t->in_bracket, false, memory_order_relaxed);
-    fiber_switch_out(t, SWITCH_REQUEUE);
+    if (is_kept) {
+        atomic_store_explicit(&t->worker->current, f, memory_order_relaxed);
+    } else {
+        fiber_switch_out(t, SWITCH_REQUEUE);
+    }
 }

@@ -162,6 +162,9 @@ noinline_fn void fiber_switch_out(struct thread *t, enum switch_op op)
 
 noinline_fn void fiber_run(struct thread *t, struct fiber *f)
 {
+    void *sp = f->sp;
+
+    f->sp = NULL;
     t->current = f;
     if (t->worker != NULL) {
         atomic_store_explicit(&t->worker->current, f, memory_order_relaxed);
@@ -169,7 +172,7 @@ noinline_fn void fiber_run(struct thread *t, struct fiber *f)
     t->tsan_fiber = tsan_fiber_current();
     asan_start_switch(&t->asan_fake_stack, f->stack, FIBER_STACK_SIZE);
     tsan_fiber_switch(f->tsan_fiber);
-    fiber_switch(&t->sp, f->sp);
+    fiber_switch(&t->sp, sp);
     asan_finish_switch(t->asan_fake_stack, NULL, NULL);
     t->current = NULL;
     if (t->worker != NULL) {
@@ -187,12 +190,20 @@ noreturn_fn void fiber_main(struct fiber *f)
     fiber_exit();
 }
 
+static void fiber_check_may_switch(const struct thread *t, const char *what)
+{
+    CHECK(t->spin_depth == 0, "%s %s with %u spin locks held", t->current->name, what,
+          t->spin_depth);
+    CHECK(!atomic_load_explicit(&t->in_bracket, memory_order_relaxed), "%s %s inside a bracket",
+          t->current->name, what);
+}
+
 noreturn_fn void fiber_exit(void)
 {
     struct thread *t = thread_current();
 
     CHECK(t->current != NULL, "fiber_exit outside a fiber");
-    CHECK(t->spin_depth == 0, "%s exits with %u spin locks held", t->current->name, t->spin_depth);
+    fiber_check_may_switch(t, "exits");
     fiber_switch_out(t, SWITCH_EXIT);
     BUG("a dead fiber runs");
 }
@@ -204,7 +215,7 @@ void fiber_yield(void)
     if (t->current == NULL) {
         return;
     }
-    CHECK(t->spin_depth == 0, "%s yields with %u spin locks held", t->current->name, t->spin_depth);
+    fiber_check_may_switch(t, "yields");
     fiber_switch_out(t, SWITCH_YIELD);
 }
 
@@ -274,7 +285,7 @@ static bool fiber_has(const struct fiber *f, u32 flags)
 
 static void fiber_sleep(struct thread *t, struct fiber *f, u32 ends)
 {
-    CHECK(t->spin_depth == 0, "%s parks with %u spin locks held", f->name, t->spin_depth);
+    fiber_check_may_switch(t, "parks");
     f->park_ends = ends;
     fiber_switch_out(t, SWITCH_PARK);
 }

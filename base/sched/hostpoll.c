@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Readiness of host descriptors: one thread in epoll_wait, started with the first watch, but not
- * before sched_run: what boots before it must be single-threaded (isolation of the sentry). A watch
- * is found by its id, never by pointer, so a removed one is not touched by an event that was
- * already fetched.
+ * before sched_run: what boots before it must be single-threaded (isolation of the sentry).
+ *
+ * A watch is found by its id, never by pointer, so a removed one is not touched by an event that
+ * was fetched before; a reused id costs its new owner a spurious call. The callback runs without
+ * the lock; `running` makes hostpoll_remove wait for it.
  */
 #include "base/sched/hostpoll.h"
 
@@ -11,39 +13,53 @@
 #include "base/host.h"
 #include "base/idr.h"
 #include "base/panic.h"
-#include "base/sched/lock.h"
+#include "base/sched/sched_priv.h"
 
-#include <pthread.h>
 #include <sys/epoll.h>
 
 #define MAX_EVENTS  64
 #define MAX_WATCHES 65536
 
 static struct {
-    struct spinlock lock; /* held while a callback runs */
-    int epfd;             /* (lock) 0: not made */
-    bool allowed;         /* (lock) threads may be started: sched_run was called */
-    bool started;         /* (lock) the thread exists */
-    struct idr watches;   /* (lock) id -> struct hostpoll */
+    struct spinlock lock;
+    int epfd;                 /* (lock) 0: not made */
+    bool allowed;             /* (lock) threads may be started: sched_run was called */
+    bool started;             /* (lock) the thread exists */
+    struct idr watches;       /* (lock) id -> struct hostpoll */
+    struct hostpoll *running; /* (lock) whose callback runs */
+    struct thread *thread;    /* (lock) where */
 } state;
+
+static void call_ready(u32 id, u32 events)
+{
+    struct hostpoll *p;
+
+    raw_spin_lock(&state.lock);
+    p = idr_find(&state.watches, id);
+    state.running = p;
+    raw_spin_unlock(&state.lock);
+    if (p == NULL) {
+        return;
+    }
+    p->ready(p, events);
+    raw_spin_lock(&state.lock);
+    state.running = NULL;
+    raw_spin_unlock(&state.lock);
+}
 
 static void *poll_thread(void *arg)
 {
     struct epoll_event events[MAX_EVENTS];
 
     (void)arg;
+    raw_spin_lock(&state.lock);
+    state.thread = thread_current();
+    raw_spin_unlock(&state.lock);
     for (;;) {
         int n = host_epoll_wait(state.epfd, events, MAX_EVENTS, -1);
 
         for (int i = 0; i < n; i++) {
-            struct hostpoll *p;
-
-            spin_lock(&state.lock);
-            p = idr_find(&state.watches, events[i].data.u32);
-            if (p != NULL) {
-                p->ready(p, events[i].events);
-            }
-            spin_unlock(&state.lock);
+            call_ready(events[i].data.u32, events[i].events);
         }
     }
     return NULL;
@@ -52,12 +68,14 @@ static void *poll_thread(void *arg)
 static int start_thread_locked(void)
 {
     pthread_t tid;
+    int ret;
 
     if (!state.allowed || state.started) {
         return 0;
     }
-    if (pthread_create(&tid, NULL, poll_thread, NULL) != 0) {
-        return -EAGAIN;
+    ret = sched_create_thread(&tid, poll_thread, NULL);
+    if (ret != 0) {
+        return ret;
     }
     state.started = true;
     (void)pthread_detach(tid);
@@ -81,20 +99,19 @@ static int start_locked(void)
 
 void hostpoll_allow(void)
 {
-    SPIN_GUARD(&state.lock);
+    raw_spin_lock(&state.lock);
     state.allowed = true;
     if (state.epfd > 0) {
         CHECK(start_thread_locked() == 0, "cannot start the host poll thread");
     }
+    raw_spin_unlock(&state.lock);
 }
 
-int hostpoll_add(struct hostpoll *p, u32 events)
+static int add_locked(struct hostpoll *p, u32 events)
 {
     struct epoll_event ev = {.events = events | EPOLLET};
-    int ret;
+    int ret = start_locked();
 
-    SPIN_GUARD(&state.lock);
-    ret = start_locked();
     if (ret == 0) {
         ret = idr_alloc(&state.watches, p, 1, MAX_WATCHES);
     }
@@ -111,12 +128,28 @@ int hostpoll_add(struct hostpoll *p, u32 events)
     return ret;
 }
 
+int hostpoll_add(struct hostpoll *p, u32 events)
+{
+    int ret;
+
+    raw_spin_lock(&state.lock);
+    ret = add_locked(p, events);
+    raw_spin_unlock(&state.lock);
+    return ret;
+}
+
 void hostpoll_remove(struct hostpoll *p)
 {
-    SPIN_GUARD(&state.lock);
+    raw_spin_lock(&state.lock);
     if (p->id != 0) {
         (void)idr_remove(&state.watches, (u32)p->id);
         (void)!host_epoll_ctl(state.epfd, EPOLL_CTL_DEL, p->fd, NULL);
         p->id = 0;
     }
+    while (state.running == p && state.thread != thread_current()) {
+        raw_spin_unlock(&state.lock);
+        host_sched_yield();
+        raw_spin_lock(&state.lock);
+    }
+    raw_spin_unlock(&state.lock);
 }

@@ -74,7 +74,7 @@ struct switch_frame {
  * (q) the lock of the run queue it is on  (f) fibers.lock
  */
 struct fiber {
-    void *sp;                    /* (o) while switched out: its struct switch_frame */
+    void *sp;                    /* (o) its struct switch_frame; NULL while it runs */
     _Atomic u32 state;           /* (a) see above */
     u32 slot;                    /* (c) of the stack pool */
     char *stack;                 /* (c) lowest usable byte */

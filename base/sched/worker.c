@@ -200,9 +200,7 @@ static void worker_between(struct worker *w)
     if (timers_next() != CLOCK_NEVER) {
         (void)timers_run(clock_monotonic());
     }
-    /* A platform's poll may be a host call: not before each fiber while the queue is full. */
-    if (worker_is_bound(w) && sched.ops->poll != NULL &&
-        (w->ticks % 8 == 0 || atomic_load_explicit(&w->q.len, memory_order_relaxed) == 0)) {
+    if (worker_is_bound(w) && sched.ops->poll != NULL) {
         sched.ops->poll();
     }
 }

@@ -6,8 +6,9 @@
  *
  * Worker 0 is the thread that called sched_run; a platform may own how it idles (ptrace: it is the
  * tracer and idles in wait4). A host call that may sleep is bracketed with worker_block_begin/end:
- * on worker 0 with a platform idle hook the fiber first moves to another worker; elsewhere a spare
- * worker takes over the queue while this one is stuck.
+ * on worker 0 with a platform idle hook the fiber first moves to a spare thread (two host switches:
+ * try RWF_NOWAIT first); elsewhere it costs two atomic writes, and a spare thread takes over the
+ * worker when it is stuck.
  *
  * Seeded order (--sched=seed:N): one worker, the next fiber picked by a seeded generator, and
  * preemption points (lock, unlock, wake, park) that yield by the same generator: any interleaving
@@ -27,7 +28,8 @@ struct sched_config {
  * How worker 0 waits when it has nothing to run. All on worker 0's thread but ring.
  */
 struct sched_idle_ops {
-    /* Look for work without sleeping; called between fibers. May wake fibers. */
+    /* Look for work without sleeping; called between any two fibers, so it must be cheap (or limit
+     * itself). May wake fibers. May be NULL. */
     void (*poll)(void);
     /* Sleep until there is work (may wake fibers), ring(), or `deadline` (monotonic ns or
      * CLOCK_NEVER). */
@@ -48,7 +50,8 @@ void sched_stop(void);
 
 unsigned sched_nr_workers(void);
 
-/* Bracket a host call that may sleep. No lock of any kind may be held but mutexes. Nests not. */
+/* Bracket a host call that may sleep: nothing but that call may stand in between (no park, no lock,
+ * no RCU). No lock of any kind may be held but mutexes. Nests not. No-ops outside fibers. */
 void worker_block_begin(void);
 void worker_block_end(void);
 
