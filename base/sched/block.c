@@ -217,10 +217,9 @@ void worker_block_end(void)
     struct fiber *f = t->current;
     bool is_kept;
 
-    if (f == NULL || sched.seed != 0) {
-        return;
+    if (!atomic_load_explicit(&t->in_bracket, memory_order_relaxed)) {
+        return; /* begin was a no-op */
     }
-    CHECK(atomic_load_explicit(&t->in_bracket, memory_order_relaxed), "block_end without begin");
     if (thread_must_stop(t)) {
         /* in_bracket stays: sched_join_threads may have given this thread up already. */
         urcu_qsbr_thread_online();

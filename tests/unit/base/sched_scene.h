@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For the tests of base/sched: run a function in a fiber on a scheduler of its own, with helpers to
- * start more fibers and wait for their end. Inside fibers use CHECK, never cmocka's assertions: they
- * would jump from one stack to another.
+ * start more fibers and wait for their end. Inside fibers use CHECK, never cmocka's assertions:
+ * they would jump from one stack to another.
  */
 #ifndef PAVISE_TESTS_UNIT_BASE_SCHED_SCENE_H
 #define PAVISE_TESTS_UNIT_BASE_SCHED_SCENE_H
