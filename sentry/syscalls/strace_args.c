@@ -130,7 +130,7 @@ void line_sigset(struct strace_line *l, u64 set)
 
 static void line_argv(struct strace_line *l, uaddr argv)
 {
-    u64 p;
+    u64 p = 0;
 
     if (argv == 0) {
         line_addr(l, argv);
@@ -139,7 +139,8 @@ static void line_argv(struct strace_line *l, uaddr argv)
     line_printf(l, "[");
     for (unsigned i = 0; i < MAX_ITEMS; i++) {
         if (copy_in_some(&p, argv + i * 8, 8) != 8) {
-            line_printf(l, " ???");
+            line_printf(l, "%s???", i == 0 ? "" : ", ");
+            p = 0;
             break;
         }
         if (p == 0) {
