@@ -8,10 +8,10 @@
  * on one CPU. So a guest thread that keeps calling is bound to the tracer's CPU, and the tracer to
  * its own, under these rules:
  *
- *  - bound after BIND_STREAK runs shorter than SHORT_RUN_NS, each begun while no other guest
- *    thread ran: one that computes, or has company, needs a CPU of its own;
- *  - set free when its streak is used up by longer runs, by one of LONG_RUN_NS, or when a second
- *    bound one is to run beside it;
+ *  - bound after BIND_STREAK runs in a row shorter than SHORT_RUN_NS. Two that talk to each other
+ * are both bound; two that compute get in each other's way, so their runs become long;
+ *  - set free when its streak is used up by longer runs, by one of LONG_RUN_NS, or when it still
+ *    runs while the tracer has others to resume;
  *  - the tracer's own binding is dropped every REBIND_NS for one sleep, so that the host can move a
  *    sandbox off a CPU that others want; the bound threads follow at their next resume.
  *
@@ -33,8 +33,7 @@
 static struct {
     cpu_set_t all;         /* (c) the CPUs the sandbox may use */
     bool enabled;          /* (c) more than one */
-    u32 running;           /* (t) guest threads in the guest */
-    struct tracee *active; /* (t) the bound one in the guest, or NULL */
+    struct tracee *active; /* (t) the last bound one that was resumed, if it runs */
     int cpu;               /* (t) the tracer's, -1: free */
     u64 since;             /* (t) when it was bound */
 } place = {.cpu = -1};
@@ -105,17 +104,12 @@ void place_resume(struct tracee *t)
     }
     now = clock_monotonic();
     t->resumed = now;
-    if (place.active != NULL) { /* company */
-        if (t->cpu >= 0) {
-            unbind(t);
-        }
-        if (now - place.active->resumed > SHORT_RUN_NS) {
-            unbind(place.active);
-        }
-    } else if (place.running == 0 && t->streak >= BIND_STREAK) {
+    if (place.active != NULL && now - place.active->resumed > SHORT_RUN_NS) {
+        unbind(place.active); /* it computes, and would hold up the tracer */
+    }
+    if (t->streak >= BIND_STREAK) {
         bind_both(t, now);
     }
-    place.running++;
     if (t->cpu >= 0) {
         place.active = t;
     }
@@ -129,7 +123,6 @@ void place_stop(struct tracee *t)
     if (!place.enabled) {
         return;
     }
-    place.running--;
     if (place.active == t) {
         place.active = NULL;
     }
