@@ -276,7 +276,7 @@ struct pma *fault_page(struct vma *v, uaddr addr, bool write)
         return fault_cow(v, p, addr);
     }
     if (fresh || !p->mapped) {
-        host_sync(v->mm, p->start, p->end, true, false);
+        host_sync(v->mm, p->start, p->end, true, true);
         p = pma_at(v->mm, addr);
     }
     return p;

@@ -113,6 +113,19 @@ void host_unmap(struct mm *mm, uaddr start, uaddr end)
     host_add(mm, &op);
 }
 
+/*
+ * Will the pages likely be used soon? Bringing a page in with its mapping costs a fiftieth of a
+ * fault in a nested virtual machine and a half of one on bare metal. Memory that was never touched
+ * is filled only where the piece is small; what is in the host's page cache costs no memory.
+ */
+static bool is_worth_populating(const struct vma *v, const struct pma *p, u64 len)
+{
+    if (p->fd >= 0) {
+        return len <= POPULATE_FILE;
+    }
+    return len <= POPULATE_ANON;
+}
+
 /* One PMA's part in one VMA. */
 static void sync_piece(struct vma *v, struct pma *p, uaddr s, uaddr e, bool remap, bool populate)
 {
@@ -122,7 +135,7 @@ static void sync_piece(struct vma *v, struct pma *p, uaddr s, uaddr e, bool rema
         op.kind = MAP_OP_MAP;
         op.fd = p->fd >= 0 ? p->fd : memfile_fd(memfile);
         op.offset = p->off + (s - p->start);
-        op.populate = populate && op.prot != PROT_NONE;
+        op.populate = populate && op.prot != PROT_NONE && is_worth_populating(v, p, e - s);
         op.private_ro = p->fd >= 0 && vma_is_private(v);
     } else {
         op.kind = MAP_OP_PROTECT;

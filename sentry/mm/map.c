@@ -237,7 +237,7 @@ static int map_frames(struct vma *v)
 
     MUTEX_GUARD(&mm->pma_lock);
     if (v->prot != PROT_NONE && (v->mappable != NULL || v->end - v->start <= EAGER_MAX)) {
-        fault_eager(v, v->start, min(v->end, v->start + EAGER_MAX), false);
+        fault_eager(v, v->start, min(v->end, v->start + EAGER_MAX), true);
     }
     err = host_flush(mm);
     pma_refill(mm);

@@ -34,7 +34,7 @@ static void protect_vma(struct vma *v, u32 prot)
     vma_set_flags(v, prot, v->flags);
     MUTEX_GUARD(&v->mm->pma_lock);
     if (was_none && prot != PROT_NONE && v->mappable == NULL && v->end - v->start <= EAGER_MAX) {
-        fault_eager(v, v->start, v->end, false);
+        fault_eager(v, v->start, v->end, true);
     } else {
         host_sync(v->mm, v->start, v->end, false, false);
     }

@@ -94,7 +94,7 @@ static void fill_gain(struct vma *v, uaddr start, uaddr end)
 {
     MUTEX_GUARD(&v->mm->pma_lock);
     if (v->prot != PROT_NONE && v->mappable == NULL && start < end && end - start <= EAGER_MAX) {
-        fault_eager(v, start, end, false);
+        fault_eager(v, start, end, true);
     }
 }
 
