@@ -81,6 +81,11 @@ long host_prctl(int op, u64 a, u64 b, u64 c, u64 d)
     return call6(SYS_prctl, (u64)op, a, b, c, d, 0);
 }
 
+long host_setsid(void)
+{
+    return call6(SYS_setsid, 0, 0, 0, 0, 0, 0);
+}
+
 long host_rseq(void *area, u32 len, int flags, u32 sig)
 {
     return call6(SYS_rseq, (u64)area, len, (u64)flags, sig, 0, 0);

@@ -34,6 +34,7 @@ must_check long host_mremap(u64 old, u64 old_len, u64 new_len, int flags, u64 to
 
 /* For the zygote on its way out of the sentry. */
 must_check long host_prctl(int op, u64 a, u64 b, u64 c, u64 d);
+must_check long host_setsid(void);
 must_check long host_rseq(void *area, u32 len, int flags, u32 sig);
 must_check long host_capset(void *header, const void *data);
 /* Every signal's default action, no alternate stack, empty mask. */

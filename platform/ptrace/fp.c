@@ -192,10 +192,10 @@ int fp_load(struct pcontext *c)
     }
     iov.iov_base = c->fp_pending ? c->fp : fp.initial;
     ret = host_ptrace(PTRACE_SETREGSET, c->tracee->kid.pid, (void *)NT_X86_XSTATE, &iov);
-    if (ret < 0) {
+    if (ret == -ESRCH) {
         return (int)ret;
     }
-    c->fp_pending = false;
+    c->fp_pending = false; /* also when refused: the fault is reported once */
     c->fp_initial = false;
-    return 0;
+    return (int)ret;
 }

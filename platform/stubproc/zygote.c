@@ -8,8 +8,9 @@
  * Steps, in order, each undoing something inherited:
  *  1. signal handlers, alternate stack and mask: none may point into memory that will be gone;
  *  2. rseq: the host writes to the registered area at every preemption;
- *  3. privileges: no capability and no way to gain any; PDEATHSIG, so that nothing outlives the
- *     sentry. It stays dumpable: tracing it must not need a capability;
+ *  3. the session, since a terminal's signals would end or stop the mappers; privileges: no
+ *     capability and no way to gain any; PDEATHSIG, so that nothing outlives the sentry. It stays
+ *     dumpable: tracing it must not need a capability;
  *  4. the host's vvar and vdso move (in two hops, since both places may overlap) into the stub
  *     region, everything else that lies there (the sentry's stack, perhaps) goes;
  *  5. the blob and the control page are mapped;
@@ -48,6 +49,10 @@ static long drop_rights(const struct zygote_args *a)
     struct __user_cap_data_struct none[2] = {{0}};
     long ret;
 
+    ret = host_setsid();
+    if (ret < 0) {
+        return ret;
+    }
     ret = host_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (ret == 0) {
         ret = host_capset(&header, none);

@@ -19,7 +19,8 @@ struct session *session_get(struct session *s)
 void session_put(struct session *s)
 {
     if (s != NULL && ref_put(&s->ref)) {
-        if (s->tty != NULL) { /* the leader went without exit.c's leave_session: never, but be sure */
+        if (s->tty !=
+            NULL) { /* the leader went without exit.c's leave_session: never, but be sure */
             session_disassociate_tty(s);
         }
         cache_del(session_cache, s);

@@ -117,7 +117,7 @@ struct thread_group {
     struct waitq pidfd_wait;    /* pidfd pollers: the group became a zombie */
     bool dead;                  /* (t) all threads exited: a zombie, or reaped */
     bool did_exec;              /* (t) for setpgid's EACCES */
-    bool no_tty;                  /* (t) gave up its controlling terminal alone (TIOCNOTTY) */
+    bool no_tty;                /* (t) gave up its controlling terminal alone (TIOCNOTTY) */
     bool is_child_subreaper;    /* (t) */
     bool has_child_subreaper;   /* (t) */
     u32 membarrier_registered;  /* (a) MEMBARRIER_CMD_REGISTER_* seen */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * devtmpfs: a tmpfs that is born with the nodes of /dev. Each mount is a new one: what a guest adds or
- * removes concerns nobody else.
+ * devtmpfs: a tmpfs that is born with the nodes of /dev. Each mount is a new one: what a guest adds
+ * or removes concerns nobody else.
  */
 #include "vfs/dev/dev_priv.h"
 

@@ -28,9 +28,9 @@ void fail_if_unexpected(void)
     }
 }
 
-static void run_in_fiber(void (*body)(void), unsigned workers)
+void in_fiber(void (*body)(void))
 {
-    struct sched_config config = {.workers = workers};
+    struct sched_config config = {.workers = 1};
     struct fiber *f;
 
     assert_int_equal(sched_init(&config), 0);
@@ -41,11 +41,6 @@ static void run_in_fiber(void (*body)(void), unsigned workers)
     fiber_start(f);
     sched_run();
     fail_if_unexpected();
-}
-
-void in_fiber(void (*body)(void))
-{
-    run_in_fiber(body, 1);
 }
 
 u64 at(const char *label)

@@ -179,6 +179,7 @@ static void body_rights(void)
     expect(called_getpid(&g));
     tid = g.c->tracee->kid.pid;
     expect(count_dir("/proc/%d/fd", tid) == 0);
+    expect(getsid(tid) == stub_zygote_pid()); /* no terminal's signals */
     expect(status_has(tid, "CapEff:\t0000000000000000"));
     expect(status_has(tid, "CapPrm:\t0000000000000000"));
     expect(status_has(tid, "NoNewPrivs:\t1"));
