@@ -61,4 +61,9 @@ void dcache_shrink(struct super *sb);
 /* Forget a name from below (the file system noticed a change). */
 void dentry_invalidate(struct dentry *parent, struct name name);
 
+must_check struct dentry *dentry_parent(struct dentry *d); /* counted */
+/* The child, from the cache or the file system; positive or negative, counted. ERR_PTR.
+ * locked: the caller holds dir's lock. */
+must_check struct dentry *lookup_child(struct dentry *dir, struct name name, bool locked);
+
 #endif

@@ -86,4 +86,7 @@ must_check struct fs_context *fs_context_copy(struct fs_context *fs);
 struct fs_context *fs_context_get(struct fs_context *fs);
 void fs_context_put(struct fs_context *fs);
 
+/* Replace an on-mounted path by the root of the topmost mount on it; true if it moved. */
+bool path_follow_mounts(struct path *path);
+
 #endif

@@ -112,7 +112,6 @@ void dentry_exchange(struct dentry *a, struct dentry *b);
 struct dentry *dentry_new_unlinked(struct dentry *parent, struct inode *inode);
 void dentry_unhash(struct dentry *d);
 void dentry_prune_children(struct dentry *d);
-struct dentry *dentry_parent(struct dentry *d);                  /* counted */
 bool dentry_is_below(struct dentry *d, struct dentry *ancestor); /* or the same */
 struct name dentry_name_snapshot(struct dentry *d, char buf[NAME_LEN_MAX + 1]);
 char *dentry_text(struct dentry *d, char *buf, size_t size); /* inside its file system */
@@ -154,9 +153,6 @@ int walk_parent(struct walk *w, const char *s);
 int walk_last(struct walk *w, const char **body);
 /* Step onto `d` (taken over), found in cur as the last component. */
 int walk_step_last(struct walk *w, struct dentry *d, const char **body);
-/* The child, from the cache or the file system; positive or negative, counted. ERR_PTR.
- * locked: the caller holds dir's lock. */
-struct dentry *lookup_child(struct dentry *dir, struct name name, bool locked);
 int walk_check_done(struct walk *w);
 /* The directory of a name's last component, and that name (valid until walk_end). */
 int walk_to_parent(struct walk *w, const struct vfs_ctx *ctx, int dirfd, const char *name);
@@ -168,8 +164,6 @@ int may_create(struct inode *dir, const struct cred *cred);
 
 /* ---- mount.c ---- */
 
-/* Replace an on-mounted path by the root of the topmost mount on it; true if it moved. */
-bool path_follow_mounts(struct path *path);
 /* Up from the root of a mount to its mountpoint: false at the top. */
 bool path_follow_up(struct path *path);
 /* Is something mounted on d in the caller's namespace? */

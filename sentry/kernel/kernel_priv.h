@@ -3,20 +3,8 @@
 #ifndef PAVISE_SENTRY_KERNEL_KERNEL_PRIV_H
 #define PAVISE_SENTRY_KERNEL_KERNEL_PRIV_H
 
+#include "sentry/kernel/signal.h"
 #include "sentry/kernel/task.h"
-
-#define SIGMASK_KILL_STOP (SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP))
-#define SIGMASK_STOP      (SIG_BIT(SIGSTOP) | SIG_BIT(SIGTSTP) | SIG_BIT(SIGTTIN) | SIG_BIT(SIGTTOU))
-#define SIGMASK_IGNORED   (SIG_BIT(SIGCONT) | SIG_BIT(SIGCHLD) | SIG_BIT(SIGWINCH) | SIG_BIT(SIGURG))
-#define SIGMASK_SYNCHRONOUS                                                                        \
-    (SIG_BIT(SIGSEGV) | SIG_BIT(SIGBUS) | SIG_BIT(SIGILL) | SIG_BIT(SIGTRAP) | SIG_BIT(SIGFPE) |   \
-     SIG_BIT(SIGSYS))
-#define SIGMASK_CORE                                                                               \
-    (SIG_BIT(SIGQUIT) | SIG_BIT(SIGILL) | SIG_BIT(SIGTRAP) | SIG_BIT(SIGABRT) | SIG_BIT(SIGBUS) |  \
-     SIG_BIT(SIGFPE) | SIG_BIT(SIGSEGV) | SIG_BIT(SIGXCPU) | SIG_BIT(SIGXFSZ) | SIG_BIT(SIGSYS))
-
-#define SIG_DEFAULT 0UL
-#define SIG_IGNORE  1UL
 
 /* task.c */
 must_check struct thread_group *tg_new(void);
@@ -29,12 +17,7 @@ void sighand_put(struct sighand *sh);
 
 /* signal.c: all with tg->siglock held unless said otherwise */
 void sigpending_init(struct sigpending *p);
-void sigpending_flush(struct thread_group *tg, struct sigpending *p, sigmask_t which);
-int signal_dequeue(struct task *t, sigmask_t which, struct abi_siginfo *info);
-sigmask_t signal_pending_set(const struct task *t);
 void signal_begin_group_exit(struct thread_group *tg, int status);
-bool signal_is_ignored(const struct task *t, int sig);
-void task_recalc_sigpending(struct task *t);
 void signal_retarget_shared(struct task *t, sigmask_t which);
 
 /* stop.c */
@@ -48,7 +31,6 @@ void stop_thread_gone(struct task *t); /* siglock: an exiting thread no longer c
 /* sigframe_x86_64.c: owner; 0, or -EFAULT (the stack is bad: SIGSEGV follows) */
 must_check int sigframe_push(struct task *t, const struct abi_siginfo *info,
                              const struct abi_sigaction *action, sigmask_t saved_mask);
-must_check int sigframe_pop(struct task *t); /* rt_sigreturn */
 
 /* clone.c, exit.c */
 void task_drop_resources(struct task *t); /* files, fs, namespaces: whatever t holds of them */

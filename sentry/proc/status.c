@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /proc/PID/{status,stat,statm,limits,io,sched}: what ps, top and libc read of a task. */
-#include "sentry/kernel/kernel_priv.h"
+#include "sentry/kernel/signal.h"
 #include "sentry/kernel/timer.h"
 #include "sentry/proc/proc_priv.h"
 #include "vfs/fdtable.h"

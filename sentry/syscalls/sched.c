@@ -6,7 +6,7 @@
  */
 #include "base/sched/fiber.h"
 #include "base/usermem.h"
-#include "sentry/kernel/kernel_priv.h"
+#include "sentry/kernel/signal.h"
 #include "sentry/syscalls/syscalls.h"
 
 #include <linux/ioprio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signals: sigaction, masks, kill and kin, sigtimedwait, sigaltstack, sigreturn (signal(7)). */
+#include "sentry/kernel/signal.h"
 #include "base/clock.h"
 #include "base/usermem.h"
-#include "sentry/kernel/kernel_priv.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/signalfd.h"

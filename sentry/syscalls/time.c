@@ -3,7 +3,7 @@
  * without CAP_SYS_TIME. */
 #include "base/clock.h"
 #include "base/usermem.h"
-#include "sentry/kernel/kernel_priv.h"
+#include "sentry/kernel/signal.h"
 #include "sentry/kernel/timer.h"
 #include "sentry/syscalls/syscalls.h"
 

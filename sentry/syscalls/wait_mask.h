@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/usermem.h"
-#include "sentry/kernel/kernel_priv.h"
+#include "sentry/kernel/signal.h"
 #include "sentry/kernel/task.h"
 #include "vfs/fdtable.h"
 

@@ -15,7 +15,6 @@
 #include "vfs/dentry.h"
 #include "vfs/dev/pty_priv.h"
 #include "vfs/mount.h"
-#include "vfs/vfs_priv.h"
 
 #include <dirent.h>
 #include <linux/capability.h>
