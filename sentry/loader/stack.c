@@ -32,7 +32,8 @@ static int store(struct mm *mm, uaddr at, const void *src, size_t len)
 static int plan_stack(const struct stack_args *a, u32 nr_aux, struct stack_plan *p)
 {
     const struct arg_block *b = a->args;
-    u64 rnd = a->randomise ? rand_below(STACK_RND_PAGES) << PAGE_SHIFT : 0;
+    u64 range = min(STACK_RND_PAGES, platform_caps.task_size / PAGE_SIZE / 16);
+    u64 rnd = a->randomise ? rand_below(range) << PAGE_SHIFT : 0;
 
     p->top = ALIGN_DOWN(platform_caps.task_size - rnd, PAGE_SIZE);
     p->name = p->top - 8 - (strlen(a->execfn) + 1);

@@ -54,7 +54,7 @@ static void fake_aspace_free(struct aspace *as)
 }
 
 /* fd is stored plus one, so that a zeroed table is empty. */
-static bool fake_is_mapped(const struct aspace *as, u64 page)
+unused_arg static bool fake_is_mapped(const struct aspace *as, u64 page)
 {
     return as->ptes[page].fd != 0;
 }
@@ -127,7 +127,7 @@ static void fake_platform_set(void)
 /*
  * What guest code would see at addr: 1 and the byte, 0: a fault. For a write the byte is stored.
  */
-static bool fake_access(struct aspace *as, uaddr addr, bool write, u8 *byte)
+unused_arg static bool fake_access(struct aspace *as, uaddr addr, bool write, u8 *byte)
 {
     struct fake_pte *pte = &as->ptes[addr / PAGE_SIZE];
     u64 off = pte->off + addr % PAGE_SIZE;
