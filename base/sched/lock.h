@@ -27,6 +27,7 @@ enum lock_rank {
     LOCK_INODE,          /* a non-directory's content and attributes */
     LOCK_INODE_REAL,     /* the same of an inode below an overlay */
     LOCK_SOCKET,         /* a socket; two by address */
+    LOCK_SOCKET_GC,      /* descriptors in flight between unix sockets */
     LOCK_SOCKET_BUF,     /* a socket's receive queue */
     LOCK_TTY,            /* a terminal and its line discipline */
     LOCK_PIPE,           /* a pipe's buffers; two by address */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /proc/PID/net of a sandbox without a network: the tables exist and are empty. */
 #include "sentry/proc/proc_priv.h"
+#include "sentry/socket/socket.h"
 
 static int show_dev(struct pseudo_node *n, struct seqbuf *s)
 {
@@ -15,7 +16,7 @@ static int show_dev(struct pseudo_node *n, struct seqbuf *s)
 static int show_unix(struct pseudo_node *n, struct seqbuf *s)
 {
     (void)n;
-    return seq_puts(s, "Num       RefCount Protocol Flags    Type St Inode Path\n");
+    return unix_show(s);
 }
 
 static int show_route(struct pseudo_node *n, struct seqbuf *s)

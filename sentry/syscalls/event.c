@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Event files: epoll(7), eventfd(2), timerfd_create(2), inotify(7); and flock(2). */
 #include "base/heap.h"
+#include "sentry/syscalls/file_args.h"
 #include "sentry/syscalls/syscalls.h"
 #include "sentry/syscalls/wait_mask.h"
 #include "vfs/dentry.h"

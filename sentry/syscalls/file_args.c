@@ -108,3 +108,27 @@ long install_file(struct task *t, struct file *f, bool cloexec)
     }
     return fd_install(t->vfs.fdt, f, 0, task_rlimit(t, RLIMIT_NOFILE), cloexec);
 }
+
+long install_two(struct task *t, struct file *a, struct file *b, uaddr ufds, bool cloexec)
+{
+    u64 limit = task_rlimit(t, RLIMIT_NOFILE);
+    int fds[2];
+    int err = 0;
+
+    fds[0] = fd_install(t->vfs.fdt, a, 0, limit, cloexec);
+    if (fds[0] < 0) {
+        file_put(b);
+        return fds[0];
+    }
+    fds[1] = fd_install(t->vfs.fdt, b, 0, limit, cloexec);
+    if (fds[1] < 0) {
+        err = fds[1];
+    } else if (copy_out(ufds, fds, sizeof(fds)) != 0) {
+        err = -EFAULT;
+        (void)!fd_close(t->vfs.fdt, fds[1]);
+    }
+    if (err != 0) {
+        (void)!fd_close(t->vfs.fdt, fds[0]);
+    }
+    return err;
+}

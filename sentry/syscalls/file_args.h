@@ -45,4 +45,8 @@ long write_result(struct task *t, long ret);
 /* A new descriptor for f (taken over; may be ERR_PTR), by the caller's limit. */
 must_check long install_file(struct task *t, struct file *f, bool cloexec);
 
+/* Two files, and their numbers to the guest's int[2]: all or nothing. Takes over both. */
+must_check long install_two(struct task *t, struct file *a, struct file *b, uaddr ufds,
+                            bool cloexec);
+
 #endif

@@ -2,8 +2,9 @@
 /* pipe(2), splice(2), tee(2), vmsplice(2), sendfile(2), copy_file_range(2): decode and check. */
 #include "base/heap.h"
 #include "base/uio.h"
+#include "base/usermem.h"
+#include "sentry/syscalls/file_args.h"
 #include "sentry/syscalls/syscalls.h"
-#include "sentry/syscalls/wait_mask.h"
 #include "vfs/fdtable.h"
 #include "vfs/pipe.h"
 
@@ -13,31 +14,6 @@
 #define SPLICE_ALL (SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT)
 
 /* ---- pipe ---- */
-
-/* Both ends into the table and their numbers to the guest, or nothing at all. Takes over both. */
-static long install_two(struct task *t, struct file *a, struct file *b, uaddr ufds, bool cloexec)
-{
-    u64 limit = task_rlimit(t, RLIMIT_NOFILE);
-    int fds[2];
-    int err = 0;
-
-    fds[0] = fd_install(t->vfs.fdt, a, 0, limit, cloexec);
-    if (fds[0] < 0) {
-        file_put(b);
-        return fds[0];
-    }
-    fds[1] = fd_install(t->vfs.fdt, b, 0, limit, cloexec);
-    if (fds[1] < 0) {
-        err = fds[1];
-    } else if (copy_out(ufds, fds, sizeof(fds)) != 0) {
-        err = -EFAULT;
-        (void)!fd_close(t->vfs.fdt, fds[1]);
-    }
-    if (err != 0) {
-        (void)!fd_close(t->vfs.fdt, fds[0]);
-    }
-    return err;
-}
 
 long sys_pipe2(struct task *t, uaddr fds, int flags)
 {
@@ -158,7 +134,7 @@ long sys_splice(struct task *t, int in_fd, uaddr in_pos, int out_fd, uaddr out_p
         return ret;
     }
     ret = splice_files(t, in, &in_off, out, &out_off, min(len, MAX_COUNT), flags);
-    ret = epipe_signal(t, ret);
+    ret = write_result(t, ret);
     return offset_out(&out_off, offset_out(&in_off, ret));
 }
 
@@ -182,7 +158,7 @@ long sys_tee(struct task *t, int in_fd, int out_fd, size_t len, unsigned int fla
     if (!file_is_pipe(in) || !file_is_pipe(out)) {
         return -EINVAL;
     }
-    return epipe_signal(t, splice_pipe_to_pipe(in, out, min(len, MAX_COUNT), flags, true));
+    return write_result(t, splice_pipe_to_pipe(in, out, min(len, MAX_COUNT), flags, true));
 }
 
 /* The guest's iovecs as segments, checked. The total must fit ssize_t. */
@@ -226,7 +202,7 @@ long sys_vmsplice(struct task *t, int fd, uaddr iov, unsigned long count, unsign
     ret = segs_in(iov, (u32)count, segs);
     if (ret == 0) {
         uio_init_segs(&u, segs, (u32)count, false);
-        ret = (f->mode & FMODE_WRITE) != 0 ? epipe_signal(t, splice_user_to_pipe(f, &u, flags))
+        ret = (f->mode & FMODE_WRITE) != 0 ? write_result(t, splice_user_to_pipe(f, &u, flags))
                                            : splice_pipe_to_user(f, &u, flags);
     }
     heap_free(segs);
@@ -265,7 +241,7 @@ long sys_sendfile(struct task *t, int out_fd, int in_fd, uaddr pos, size_t count
     }
     ret = file_is_pipe(out) ? splice_file_to_pipe(in, offset_ptr(&off), out, count, 0)
                             : splice_file_to_file(in, offset_ptr(&off), out, NULL, count, &t->vfs);
-    return offset_out(&off, epipe_signal(t, ret));
+    return offset_out(&off, write_result(t, ret));
 }
 
 static long copy_range_check(const struct file *in, const struct file *out)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What ppoll, pselect6 and epoll_pwait share: a signal mask for the length of the call, and
- * deadlines; and the SIGPIPE that goes with EPIPE.
+ * deadlines.
  */
 #ifndef PAVISE_SENTRY_SYSCALLS_WAIT_MASK_H
 #define PAVISE_SENTRY_SYSCALLS_WAIT_MASK_H
@@ -10,7 +10,6 @@
 #include "base/usermem.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/task.h"
-#include "vfs/fdtable.h"
 
 #include <time.h>
 
@@ -84,28 +83,6 @@ static inline must_check int wait_deadline_in(uaddr uts, u64 *deadline)
         *deadline = wait_deadline(ns);
     }
     return err;
-}
-
-/* SIGPIPE to the thread that wrote to where nobody reads; gives the result back. */
-static inline long epipe_signal(struct task *t, long result)
-{
-    struct abi_siginfo info = {.si_signo = SIGPIPE,
-                               .si_code = SI_USER,
-                               .u.kill = {.pid = t->tg->tgid, .uid = t->vfs.cred->uid}};
-
-    if (result == -EPIPE && signal_send_task(t, &info) != 0) {
-        return result; /* the queue is full: then the signal is pending anyway */
-    }
-    return result;
-}
-
-/* A new file from its maker (ERR_PTR too) as the lowest descriptor. */
-static inline must_check long install_file(struct task *t, struct file *f, bool cloexec)
-{
-    if (IS_ERR(f)) {
-        return PTR_ERR(f);
-    }
-    return fd_install(t->vfs.fdt, f, 0, task_rlimit(t, RLIMIT_NOFILE), cloexec);
 }
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/sched/fiber.h"
 #include "base/sched/worker.h"
 #include "base/uio.h"
-#include "vfs_test.h"
+#include "tests/unit/vfs/vfs_test.h"
 
 static _Atomic int fibers_left;
 
