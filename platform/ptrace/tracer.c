@@ -450,6 +450,7 @@ static void tracer_wait(u64 deadline)
             wait_for_bell(deadline);
         }
         atomic_store(&tracer.sleeping, 0);
+        tracer.polled = clock_monotonic(); /* nothing was left over, or hardly anything */
         if (pid > 0) {
             handle_event((pid_t)pid, status);
         }
