@@ -149,6 +149,9 @@ static struct dentry *lookup_uncached(struct dentry *dir, struct inode *dir_inod
         if (PTR_ERR(inode) != -ENOENT) {
             return (struct dentry *)inode;
         }
+        if (dir->sb->no_dcache_negative && dir_inode->ops->create == NULL) {
+            return ERR_PTR(-ENOENT); /* a generated tree: nothing can be made there either */
+        }
         inode = NULL;
     }
     return dentry_add_child(dir, name, inode);
