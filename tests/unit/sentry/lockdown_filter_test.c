@@ -162,7 +162,7 @@ static int start_a_thread(void)
            got != &arg;
 }
 
-static void listed_calls_work(void **state)
+static __attribute__((unused)) void listed_calls_work(void **state)
 {
     (void)state;
     assert_works(use_heap_and_memory_file);
@@ -174,7 +174,7 @@ static int do_abort(void)
     abort();
 }
 
-static void abort_is_an_abort(void **state)
+static __attribute__((unused)) void abort_is_an_abort(void **state)
 {
     int status = run_filtered(do_abort);
 
@@ -232,8 +232,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unlisted_calls_kill),
+#ifndef PAVISE_ASAN /* its runtime makes calls of its own: thread start, abort */
         cmocka_unit_test(listed_calls_work),
         cmocka_unit_test(abort_is_an_abort),
+#endif
         cmocka_unit_test(log_mode_reports_once_and_goes_on),
         cmocka_unit_test(raw_program_fits_or_says_so),
     };
