@@ -10,7 +10,6 @@
 #include "base/host_priv.h"
 
 #include <linux/futex.h>
-#include <linux/openat2.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -201,19 +200,9 @@ void host_calls_dump_used(int fd)
     (void)fd;
 }
 #endif
-int host_openat2(int dirfd, const char *name, const struct open_how *how)
-{
-    return (int)CALL(SYS_openat2, dirfd, name, how, sizeof(*how));
-}
-
 ssize_t host_readlinkat(int dirfd, const char *name, char *buf, size_t size)
 {
     return CALL(SYS_readlinkat, dirfd, name, buf, size);
-}
-
-int host_fstatat(int dirfd, const char *name, struct stat *st, int flags)
-{
-    return (int)CALL(SYS_newfstatat, dirfd, name, st, flags);
 }
 
 int host_fstatfs(int fd, struct statfs *st)

@@ -43,14 +43,11 @@ must_check int host_fstat(int fd, struct stat *st);
 must_check int host_getrlimit(int resource, struct rlimit *rl);
 void host_sched_yield(void);
 struct epoll_event;
-struct open_how;
 must_check int host_poll(int fd, short events, int timeout_ms); /* revents */
 must_check long host_ioctl(int fd, u32 cmd, u64 arg);
 must_check int host_fcntl(int fd, int cmd, u64 arg);
 struct statfs;
-must_check int host_openat2(int dirfd, const char *name, const struct open_how *how);
 must_check ssize_t host_readlinkat(int dirfd, const char *name, char *buf, size_t size);
-must_check int host_fstatat(int dirfd, const char *name, struct stat *st, int flags);
 must_check int host_fstatfs(int fd, struct statfs *st);
 must_check ssize_t host_preadv2(int fd, const struct iovec *iov, int count, u64 off, u32 flags);
 must_check ssize_t host_getdents64(int fd, void *buf, size_t size);

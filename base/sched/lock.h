@@ -26,6 +26,7 @@ enum lock_rank {
     LOCK_FILE_POS,       /* an open file's position */
     LOCK_INODE,          /* a non-directory's content and attributes */
     LOCK_INODE_REAL,     /* the same of an inode below an overlay */
+    LOCK_HOSTFS_DIR,     /* the position of a host directory that is being read */
     LOCK_SOCKET,         /* a socket; two by address */
     LOCK_SOCKET_GC,      /* descriptors in flight between unix sockets */
     LOCK_SOCKET_BUF,     /* a socket's receive queue */

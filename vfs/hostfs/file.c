@@ -1,62 +1,62 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Open host files. Data goes straight between the host's page cache and guest memory where the
- * memory has an address in the sentry (uio_pin), else through a bounce buffer. A read that the page
- * cache cannot serve at once (RWF_NOWAIT) is repeated in a bracket, so that a slow disk holds up
- * nobody else.
+ * memory has an address in the sentry (uio_pin), else through a bounce buffer.
+ *
+ * A read is first tried without sleeping (RWF_NOWAIT); only what the page cache does not have is
+ * read in a bracket, so that a slow disk holds up nobody else and a cached read costs one call.
+ * Small writes end in the page cache and are made at once, larger ones in a bracket.
+ *
+ * Mappings are of the host file itself: reads through a read-only descriptor, so that no mprotect
+ * can make them writable; shared writable ones through the other.
  */
-#include "base/heap.h"
-#include "base/host.h"
-#include "base/sched/worker.h"
 #include "vfs/hostfs/hostfs_priv.h"
 
-#include <dirent.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <unistd.h>
 
-#define BOUNCE_SIZE (64 * KiB)
+#define BOUNCE_SIZE (32 * KiB)
+#define SMALL_WRITE (64 * KiB)
 #define PIN_MAX     16
+#define MAX_SIZE    ((u64)INT64_MAX & PAGE_MASK)
 
 struct hostfs_file {
     struct file f;
-    int dir_fd; /* (c) directories: for getdents */
+    enum hostfs_fd_kind kind; /* (c) the descriptor in use, counted until release */
+    int fd;                   /* (c) */
 };
 DEFINE_CACHE(hostfs_file_cache, struct hostfs_file);
 
-static struct hostfs_file *to_hostfs(struct file *f)
+static struct hostfs_file *to_file(struct file *f)
 {
     return container_of(f, struct hostfs_file, f);
 }
 
-int hostfs_data_fd(struct hostfs_inode *hi, bool write)
-{
-    int *slot = write ? &hi->write_fd : &hi->read_fd, fd;
+/* ---- reading ---- */
 
-    mutex_lock(&hi->data_lock);
-    if (*slot < 0) {
-        fd = hostfs_reopen(hi, (write ? O_RDWR : O_RDONLY) | O_NOCTTY | O_NONBLOCK);
-        if (fd >= 0) {
-            *slot = fd;
+static ssize_t read_vec(struct hostfs_file *hf, const struct iovec *iov, int count, u64 pos,
+                        u32 rwf)
+{
+    struct hostfs_inode *hi = to_hostfs(hf->f.inode);
+    ssize_t n = -EAGAIN;
+
+    if (!atomic_load_explicit(&hi->no_nowait, memory_order_relaxed)) {
+        n = host_preadv2(hf->fd, iov, count, pos, RWF_NOWAIT);
+        if (n == -EOPNOTSUPP) {
+            atomic_store_explicit(&hi->no_nowait, true, memory_order_relaxed);
+            n = -EAGAIN;
         }
-    } else {
-        fd = *slot;
     }
-    mutex_unlock(&hi->data_lock);
-    return fd;
-}
-
-/* One host read into iov: first without sleeping. */
-static ssize_t read_vec(int fd, const struct iovec *iov, int count, u64 pos)
-{
-    ssize_t n = host_preadv2(fd, iov, count, pos, RWF_NOWAIT);
-
-    if (n == -EAGAIN || n == -EOPNOTSUPP) {
+    if (n == -EAGAIN && (rwf & RWF_NOWAIT) == 0) {
         worker_block_begin();
-        n = host_preadv2(fd, iov, count, pos, 0);
+        n = host_preadv2(hf->fd, iov, count, pos, 0);
         worker_block_end();
     }
     return n;
 }
 
-static ssize_t read_bounce(int fd, struct uio *u, u64 pos)
+static ssize_t read_bounce(struct hostfs_file *hf, struct uio *u, u64 pos, u32 rwf)
 {
     size_t size = min(uio_left(u), (size_t)BOUNCE_SIZE);
     struct iovec iov = {heap_alloc(size), size};
@@ -65,7 +65,7 @@ static ssize_t read_bounce(int fd, struct uio *u, u64 pos)
     if (iov.iov_base == NULL) {
         return -ENOMEM;
     }
-    n = read_vec(fd, &iov, 1, pos);
+    n = read_vec(hf, &iov, 1, pos, rwf);
     if (n > 0) {
         n = uio_put(u, iov.iov_base, (size_t)n);
     }
@@ -73,19 +73,16 @@ static ssize_t read_bounce(int fd, struct uio *u, u64 pos)
     return n;
 }
 
-static ssize_t read_some(int fd, struct uio *u, u64 pos)
+static ssize_t read_some(struct hostfs_file *hf, struct uio *u, u64 pos, u32 rwf)
 {
     struct iovec iov[PIN_MAX];
     int count = uio_pin(u, uio_left(u), true, iov, PIN_MAX);
     ssize_t n;
 
-    if (count < 0) {
-        return count;
+    if (count <= 0) {
+        return count < 0 ? count : read_bounce(hf, u, pos, rwf);
     }
-    if (count == 0) {
-        return read_bounce(fd, u, pos);
-    }
-    n = read_vec(fd, iov, count, pos);
+    n = read_vec(hf, iov, count, pos, rwf);
     uio_unpin(u, iov, count);
     if (n > 0) {
         uio_advance(u, (size_t)n);
@@ -95,15 +92,13 @@ static ssize_t read_some(int fd, struct uio *u, u64 pos)
 
 static ssize_t hostfs_read(struct file *f, struct uio *u, u64 *pos, u32 rwf)
 {
-    int fd = hostfs_data_fd(hostfs_i(f->inode), false);
     ssize_t done = 0;
 
-    (void)rwf;
-    if (fd < 0) {
-        return fd;
+    if (*pos > MAX_SIZE) {
+        return 0;
     }
     while (uio_left(u) > 0) {
-        ssize_t n = read_some(fd, u, *pos);
+        ssize_t n = read_some(to_file(f), u, *pos, rwf);
 
         if (n <= 0) {
             return done > 0 ? done : n;
@@ -114,99 +109,146 @@ static ssize_t hostfs_read(struct file *f, struct uio *u, u64 *pos, u32 rwf)
     return done;
 }
 
-static struct mappable *hostfs_mmap(struct file *f, u32 prot, u32 flags)
+/* ---- writing ---- */
+
+static ssize_t write_vec(struct hostfs_file *hf, const struct iovec *iov, int count, u64 pos,
+                         u32 rwf)
 {
-    (void)prot;
-    (void)flags;
-    return &hostfs_i(f->inode)->map;
+    size_t len = 0;
+    ssize_t n;
+
+    for (int i = 0; i < count; i++) {
+        len += iov[i].iov_len;
+    }
+    if (len <= SMALL_WRITE && (rwf & (RWF_SYNC | RWF_DSYNC)) == 0) {
+        return host_pwritev2(hf->fd, iov, count, pos, rwf);
+    }
+    worker_block_begin();
+    n = host_pwritev2(hf->fd, iov, count, pos, rwf);
+    worker_block_end();
+    return n;
 }
 
-static int hostfs_fsync(struct file *f, u64 start, u64 end, bool data_only)
+static ssize_t write_bounce(struct hostfs_file *hf, struct uio *u, u64 pos, u32 rwf)
 {
-    (void)f;
-    (void)start;
-    (void)end;
-    (void)data_only;
-    return 0; /* nothing of ours is dirty: the tree is read-only */
-}
+    size_t size = min(uio_left(u), (size_t)BOUNCE_SIZE);
+    struct iovec iov = {heap_alloc(size), 0};
+    struct uio saved = *u;
+    ssize_t n;
 
-static int get_extent(struct mappable *m, u64 off, u64 len, bool write, struct extent *out)
-{
-    struct hostfs_inode *hi = hostfs_i(m->inode);
-    u64 end = ALIGN_UP(hi->inode.size, PAGE_SIZE);
-    int fd;
-
-    if (write) {
-        return -EACCES;
-    }
-    if (off >= end) {
-        return -ENXIO;
-    }
-    fd = hostfs_data_fd(hi, false);
-    if (fd < 0) {
-        return fd;
-    }
-    *out = (struct extent){.fd = fd, .off = off, .len = min(len, end - off)};
-    return 0;
-}
-
-const struct mappable_ops hostfs_mappable_ops = {.get_extent = get_extent};
-HEAP_OPS(hostfs_mappable_ops);
-
-/* ---- directories ---- */
-
-struct linux_dirent64 {
-    u64 ino;
-    s64 off;
-    u16 reclen;
-    u8 type;
-    char name[];
-};
-
-/* Emit one buffer of the host's entries; *full when the caller's buffer is. */
-static int emit_entries(struct hostfs_super *hs, const char *buf, ssize_t n,
-                        struct dir_context *ctx, bool *full)
-{
-    for (ssize_t at = 0; at < n;) {
-        const struct linux_dirent64 *d = (const void *)(buf + at);
-        struct name name = {d->name, (u32)strlen(d->name)};
-
-        (void)hs;
-        if (!ctx->emit(ctx, name, d->ino, d->type, (u64)d->off)) {
-            *full = true;
-            return 0;
-        }
-        ctx->pos = (u64)d->off;
-        at += d->reclen;
-    }
-    return 0;
-}
-
-static int hostfs_readdir(struct file *f, struct dir_context *ctx)
-{
-    struct hostfs_file *hf = to_hostfs(f);
-    char *buf = heap_alloc(BOUNCE_SIZE / 2);
-    bool full = false;
-    ssize_t n = 0;
-    s64 at;
-
-    if (buf == NULL) {
+    if (iov.iov_base == NULL) {
         return -ENOMEM;
     }
-    at = host_lseek(hf->dir_fd, (s64)ctx->pos, SEEK_SET);
-    while (at >= 0 && !full && (n = host_getdents64(hf->dir_fd, buf, BOUNCE_SIZE / 2)) > 0) {
-        (void)emit_entries(hostfs_sb(f->inode->sb), buf, n, ctx, &full);
+    n = uio_take(u, iov.iov_base, size);
+    if (n > 0) {
+        iov.iov_len = (size_t)n;
+        n = write_vec(hf, &iov, 1, pos, rwf);
+        *u = saved;
+        if (n > 0) {
+            uio_advance(u, (size_t)n);
+        }
     }
-    heap_free(buf);
-    return at < 0 ? (int)at : n < 0 ? (int)n : 0;
+    heap_free(iov.iov_base);
+    return n;
 }
 
-static s64 hostfs_dir_seek(struct file *f, s64 off, int whence)
+static ssize_t write_some(struct hostfs_file *hf, struct uio *u, u64 pos, u32 rwf)
 {
-    if (whence == SEEK_CUR) {
-        off += (s64)f->pos;
+    struct iovec iov[PIN_MAX];
+    int count = uio_pin(u, uio_left(u), false, iov, PIN_MAX);
+    ssize_t n;
+
+    if (count <= 0) {
+        return count < 0 ? count : write_bounce(hf, u, pos, rwf);
+    }
+    n = write_vec(hf, iov, count, pos, rwf);
+    uio_unpin(u, iov, count);
+    if (n > 0) {
+        uio_advance(u, (size_t)n);
+    }
+    return n;
+}
+
+static u32 write_flags(const struct file *f, u32 rwf)
+{
+    u32 host = rwf & (RWF_DSYNC | RWF_SYNC | RWF_APPEND);
+
+    if ((f->flags & O_APPEND) != 0) {
+        host |= RWF_APPEND;
+    }
+    if ((f->flags & O_SYNC) == O_SYNC) {
+        host |= RWF_SYNC;
+    } else if ((f->flags & O_DSYNC) != 0) {
+        host |= RWF_DSYNC;
+    }
+    return host;
+}
+
+/* After a write: sizes only grow by it; the host knows the times. */
+static void wrote(struct hostfs_inode *hi, u64 end)
+{
+    spin_lock(&hi->lock);
+    if (end > hi->inode.size) {
+        __atomic_store_n(&hi->inode.size, end, __ATOMIC_RELEASE);
+    }
+    spin_unlock(&hi->lock);
+    hostfs_mark_stale(hi);
+}
+
+/* inode.lock makes appends by the guest atomic; RWF_APPEND those of everybody. */
+static ssize_t hostfs_write(struct file *f, struct uio *u, u64 *pos, u32 rwf)
+{
+    struct hostfs_inode *hi = to_hostfs(f->inode);
+    u32 host = write_flags(f, rwf);
+    bool append = (host & RWF_APPEND) != 0;
+    ssize_t done = 0, n = 0;
+
+    if (!append && *pos > MAX_SIZE) {
+        return -EFBIG;
+    }
+    WRITE_GUARD(&hi->inode.lock);
+    if (append) {
+        (void)hostfs_refresh(hi);
+        *pos = hi->inode.size;
+    }
+    while (uio_left(u) > 0) {
+        n = write_some(to_file(f), u, *pos, host);
+        if (n <= 0) {
+            break;
+        }
+        done += n;
+        *pos += (u64)n;
+    }
+    if (done > 0) {
+        wrote(hi, *pos);
+    }
+    return done > 0 ? done : n;
+}
+
+/* ---- the rest ---- */
+
+static s64 hostfs_seek(struct file *f, s64 off, int whence)
+{
+    struct hostfs_inode *hi = to_hostfs(f->inode);
+    s64 base = 0;
+
+    if (whence == SEEK_DATA || whence == SEEK_HOLE) {
+        off = host_lseek(to_file(f)->fd, off, whence);
+        if (off < 0) {
+            return off;
+        }
+    } else if (whence == SEEK_CUR) {
+        base = (s64)f->pos;
+    } else if (whence == SEEK_END) {
+        if (hostfs_sb(hi)->opt.revalidate) {
+            (void)hostfs_refresh(hi);
+        }
+        base = (s64)__atomic_load_n(&hi->inode.size, __ATOMIC_RELAXED);
     } else if (whence != SEEK_SET) {
         return -EINVAL;
+    }
+    if (__builtin_add_overflow(base, off, &off)) {
+        return -EOVERFLOW;
     }
     if (off < 0) {
         return -EINVAL;
@@ -215,59 +257,162 @@ static s64 hostfs_dir_seek(struct file *f, s64 off, int whence)
     return off;
 }
 
+static int sync_fd(int fd, bool data_only)
+{
+    int err;
+
+    worker_block_begin();
+    err = data_only ? host_fdatasync(fd) : host_fsync(fd);
+    worker_block_end();
+    return err;
+}
+
+static int hostfs_fsync(struct file *f, u64 start, u64 end, bool data_only)
+{
+    if (!to_hsb(f->inode->sb)->opt.writable) {
+        return 0; /* nothing of ours is dirty */
+    }
+    return sync_fd(to_file(f)->fd, data_only);
+}
+
+static int hostfs_fallocate(struct file *f, u32 mode, u64 off, u64 len)
+{
+    struct hostfs_inode *hi = to_hostfs(f->inode);
+    u64 from = ALIGN_DOWN(off, PAGE_SIZE);
+    int err;
+
+    WRITE_GUARD(&hi->inode.lock);
+    worker_block_begin();
+    err = host_fallocate(to_file(f)->fd, (int)mode, off, len);
+    worker_block_end();
+    if (err == 0) {
+        (void)hostfs_refresh(hi);
+        if ((mode & ~(u32)FALLOC_FL_KEEP_SIZE) != 0) {
+            mappable_invalidate(&hi->map, from, MAX_SIZE - from, false);
+        }
+    }
+    return err;
+}
+
+/* ---- mappings ---- */
+
+static int hostfs_get_extent(struct mappable *m, u64 off, u64 len, bool write, struct extent *out)
+{
+    struct hostfs_inode *hi = to_hostfs(m->inode);
+    u64 size = __atomic_load_n(&hi->inode.size, __ATOMIC_ACQUIRE), end;
+    int fd;
+
+    if (off >= ALIGN_UP(min(size, MAX_SIZE), PAGE_SIZE)) {
+        (void)hostfs_refresh(hi); /* the host may have made it larger */
+        size = __atomic_load_n(&hi->inode.size, __ATOMIC_ACQUIRE);
+    }
+    end = ALIGN_UP(min(size, MAX_SIZE), PAGE_SIZE);
+    if (off >= end) {
+        return -ENXIO;
+    }
+    fd = hostfs_fd_pin(hi, write ? HFD_WRITE : HFD_MAIN);
+    if (fd == -ESTALE && !write) {
+        fd = hostfs_fd_pin(hi, HFD_WRITE); /* made and unlinked: this is all there is */
+    }
+    if (fd < 0) {
+        return fd;
+    }
+    *out = (struct extent){.fd = fd, .off = off, .len = min(len, end - off), .writable = write};
+    return 0;
+}
+
+static int hostfs_map_sync(struct mappable *m, u64 off, u64 len)
+{
+    struct hostfs_inode *hi = to_hostfs(m->inode);
+    int fd = hostfs_fd_get_open(hi, HFD_WRITE), err;
+
+    if (fd < 0) {
+        return 0; /* never writable */
+    }
+    err = sync_fd(fd, true);
+    hostfs_fd_put(hi, HFD_WRITE);
+    return err;
+}
+
+const struct mappable_ops hostfs_mappable_ops = {
+    .get_extent = hostfs_get_extent,
+    .sync = hostfs_map_sync,
+};
+HEAP_OPS(hostfs_mappable_ops);
+
+static struct mappable *hostfs_mmap(struct file *f, u32 prot, u32 flags)
+{
+    return &to_hostfs(f->inode)->map;
+}
+
+/* ---- open and release ---- */
+
 static void hostfs_file_release(struct file *f)
 {
-    struct hostfs_file *hf = to_hostfs(f);
+    struct hostfs_file *hf = to_file(f);
 
-    if (hf->dir_fd >= 0) {
-        host_close(hf->dir_fd);
-    }
+    hostfs_fd_put(to_hostfs(f->inode), hf->kind);
     file_fini(f);
-    cache_del(hostfs_file_cache, hf);
+    file_free(&hostfs_file_cache, f);
 }
 
 static const struct file_ops hostfs_file_ops = {
-    .name = "hostfs file",
+    .name = "hostfs",
     .read = hostfs_read,
+    .write = hostfs_write,
+    .seek = hostfs_seek,
     .mmap = hostfs_mmap,
     .fsync = hostfs_fsync,
+    .fallocate = hostfs_fallocate,
     .release = hostfs_file_release,
 };
 HEAP_OPS(hostfs_file_ops);
 
-static const struct file_ops hostfs_dir_ops = {
-    .name = "hostfs directory",
-    .readdir = hostfs_readdir,
-    .seek = hostfs_dir_seek,
-    .fsync = hostfs_fsync,
-    .release = hostfs_file_release,
-};
-HEAP_OPS(hostfs_dir_ops);
+/* Count the descriptor that `flags` need. */
+static int data_fd(struct hostfs_inode *hi, u32 flags, enum hostfs_fd_kind *kind)
+{
+    int fd;
+
+    *kind = (flags & O_ACCMODE) == O_RDONLY ? HFD_MAIN : HFD_WRITE;
+    if (*kind == HFD_WRITE && !hostfs_sb(hi)->opt.writable) {
+        return -EROFS;
+    }
+    fd = hostfs_fd_get(hi, *kind);
+    if (fd == -ESTALE && *kind == HFD_MAIN) { /* no name any more: what is open will do */
+        *kind = HFD_WRITE;
+        fd = hostfs_fd_get_open(hi, HFD_WRITE);
+        fd = fd == -ENOENT ? -ESTALE : fd;
+    }
+    if (fd >= 0 && *kind == HFD_WRITE && (flags & O_ACCMODE) != O_WRONLY &&
+        hostfs_fd_is_limited(hi, HFD_WRITE)) {
+        hostfs_fd_put(hi, HFD_WRITE);
+        return -EACCES;
+    }
+    return fd;
+}
 
 struct file *hostfs_open(struct inode *inode, const struct path *path, u32 flags,
                          const struct cred *cred)
 {
-    bool is_dir = S_ISDIR(inode->mode);
-    struct hostfs_file *hf = cache_new(hostfs_file_cache);
-    int err = 0;
+    struct hostfs_file *hf;
 
+    if (S_ISDIR(inode->mode)) {
+        return file_new_plain(&hostfs_dir_ops, inode, path, flags, cred);
+    }
+    if (!S_ISREG(inode->mode)) {
+        return ERR_PTR(-ENXIO);
+    }
+    hf = cache_new(hostfs_file_cache);
     if (hf == NULL) {
         return ERR_PTR(-ENOMEM);
     }
-    hf->dir_fd = -1;
-    if (is_dir) {
-        hf->dir_fd = hostfs_reopen(hostfs_i(inode), O_RDONLY | O_DIRECTORY);
-        err = hf->dir_fd < 0 ? hf->dir_fd : 0;
-    } else if ((flags & O_ACCMODE) != O_RDONLY) {
-        err = -EROFS;
-    } else {
-        err = hostfs_data_fd(hostfs_i(inode), false);
-        err = err < 0 ? err : 0;
-    }
-    if (err != 0) {
+    hf->fd = data_fd(to_hostfs(inode), flags, &hf->kind);
+    if (hf->fd < 0) {
+        int err = hf->fd;
+
         cache_del(hostfs_file_cache, hf);
         return ERR_PTR(err);
     }
-    file_init(&hf->f, is_dir ? &hostfs_dir_ops : &hostfs_file_ops, inode, path, flags, cred);
+    file_init(&hf->f, &hostfs_file_ops, inode, path, flags, cred);
     return &hf->f;
 }
