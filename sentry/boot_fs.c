@@ -14,13 +14,13 @@
 #include "sentry/proc/proc.h"
 #include "vfs/dentry.h"
 #include "vfs/dev/dev.h"
-#include "vfs/dev/tty.h"
 #include "vfs/fdtable.h"
 #include "vfs/hostfs/hostfs.h"
 #include "vfs/hostfs/stdio.h"
 #include "vfs/namei.h"
 #include "vfs/overlay/overlay.h"
 #include "vfs/tmpfs/tmpfs.h"
+#include "vfs/tty.h"
 
 #include <sys/mount.h>
 
@@ -206,17 +206,49 @@ struct mnt_ns *boot_fs_mounts(const struct boot_config *b, const char **what)
     return ns;
 }
 
-struct fdtable *boot_fs_fds(const struct boot_config *b, const struct cred *cred)
+/* /dev/console belongs to the first process's user, as a login gives a terminal to its user. */
+static void own_console(const struct vfs_ctx *ctx)
+{
+    struct vfs_ctx root = *ctx;
+    int err;
+
+    root.cred = cred_new_root();
+    if (root.cred != NULL) {
+        err = vfs_chown(&root, AT_FDCWD, "/dev/console", ctx->cred->uid, ctx->cred->gid, 0);
+        log_debug(LOG_VFS, "owner of /dev/console: %d", err);
+        cred_put(root.cred);
+    }
+}
+
+/* The terminal as /dev/console, so that ttyname(3) finds it; by its own name if there is none. */
+static struct file *by_name(struct file *f, const struct vfs_ctx *ctx)
+{
+    const struct open_how_args how = {.flags = (f->flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY};
+    struct file *named;
+
+    if (stdio_tty(f) == NULL) {
+        return f;
+    }
+    own_console(ctx);
+    named = vfs_open(ctx, AT_FDCWD, "/dev/console", &how);
+    if (IS_ERR(named)) {
+        return f;
+    }
+    file_put(f);
+    return named;
+}
+
+struct fdtable *boot_fs_fds(const struct boot_config *b, const struct vfs_ctx *ctx)
 {
     struct fdtable *fdt = fdtable_new();
     int err = fdt != NULL ? 0 : -ENOMEM;
 
     for (u32 i = 0; i < b->nr_fds && err >= 0; i++) {
-        struct file *f = stdio_file_new(b->fds[i].fd, cred);
+        struct file *f = stdio_file_new(b->fds[i].fd, ctx->cred);
 
-        err = IS_ERR(f)
-                  ? (int)PTR_ERR(f)
-                  : fd_install(fdt, f, b->fds[i].guest_fd, (u64)b->fds[i].guest_fd + 1, false);
+        err = IS_ERR(f) ? (int)PTR_ERR(f)
+                        : fd_install(fdt, by_name(f, ctx), b->fds[i].guest_fd,
+                                     (u64)b->fds[i].guest_fd + 1, false);
     }
     if (err < 0) {
         if (fdt != NULL) {

@@ -11,6 +11,6 @@ must_check int boot_fs_init(void);
 /* The root and what is mounted on it. ERR_PTR; *what: what could not be mounted. */
 must_check struct mnt_ns *boot_fs_mounts(const struct boot_config *b, const char **what);
 /* The descriptors the first process starts with. ERR_PTR. */
-must_check struct fdtable *boot_fs_fds(const struct boot_config *b, const struct cred *cred);
+must_check struct fdtable *boot_fs_fds(const struct boot_config *b, const struct vfs_ctx *ctx);
 
 #endif

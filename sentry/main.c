@@ -147,7 +147,9 @@ static void boot_first(const struct boot_config *b, struct first_config *first)
     first->fs = fs_context_new(&root, &root, b->umask);
     path_put(&root);
     must(first->fs == NULL ? -ENOMEM : 0, "working directory");
-    first->fdt = boot_fs_fds(b, first->cred);
+    struct vfs_ctx ctx = {
+        .cred = first->cred, .fs = first->fs, .mnt_ns = ns, .fsize_limit = RLIM_INFINITY};
+    first->fdt = boot_fs_fds(b, &ctx);
     must(IS_ERR(first->fdt) ? (int)PTR_ERR(first->fdt) : 0, "standard streams");
     for (u32 i = 0; i < RLIM_NLIMITS; i++) {
         bool given = i < b->nr_rlimits;
@@ -155,11 +157,7 @@ static void boot_first(const struct boot_config *b, struct first_config *first)
         first->rlimits[i].rlim_cur = given ? b->rlimits[2 * i] : RLIM_INFINITY;
         first->rlimits[i].rlim_max = given ? b->rlimits[2 * i + 1] : RLIM_INFINITY;
     }
-    struct vfs_ctx ctx = {.cred = first->cred,
-                          .fs = first->fs,
-                          .fdt = first->fdt,
-                          .mnt_ns = ns,
-                          .fsize_limit = RLIM_INFINITY};
+    ctx.fdt = first->fdt;
     if (vfs_chdir(&ctx, b->cwd) != 0) {
         log_info(LOG_KERNEL, "working directory %s is not there: /", b->cwd);
     }

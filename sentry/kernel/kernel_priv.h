@@ -57,7 +57,8 @@ bool pgrp_is_orphaned(const struct process_group *pg, const struct thread_group 
 /* tty.c glue: the session lost its leader; SIGHUP and SIGCONT to the foreground group. tasklist
  * held. */
 void session_disassociate_tty(struct session *s);
-void session_tty_boot(void); /* session_tty.c: fills the hooks of vfs/dev/tty.h */
+void session_adopt_tty(struct session *s, struct tty *tty);
+void session_tty_boot(void); /* session_tty.c: fills the hooks of vfs/tty.h */
 void vfs_hooks_boot(void);   /* vfs_hooks.c: fills those of vfs/hooks.h */
 void pgrp_check_orphans(struct thread_group *tg, struct thread_group *parent);
 

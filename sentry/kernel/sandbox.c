@@ -18,6 +18,7 @@
 #include "sentry/kernel/namespace.h"
 #include "sentry/loader/loader.h"
 #include "vfs/fdtable.h"
+#include "vfs/hostfs/stdio.h"
 #include "vfs/namei.h"
 
 #include <stdio.h>
@@ -254,6 +255,19 @@ static struct thread_group *make_first_group(const struct first_config *c)
     return tg;
 }
 
+/* The first standard stream that is the caller's terminal controls the first session. */
+static void adopt_terminal(struct session *s, struct fdtable *fdt)
+{
+    for (int fd = 0; fd < 3 && s->tty == NULL; fd++) {
+        AUTOPUT_FILE f = fd_get(fdt, fd);
+        struct tty *tty = f != NULL ? stdio_tty(f) : NULL;
+
+        if (tty != NULL) {
+            session_adopt_tty(s, tty);
+        }
+    }
+}
+
 static int link_first(struct task *t)
 {
     struct thread_group *tg = t->tg;
@@ -274,6 +288,7 @@ static int link_first(struct task *t)
     TAILQ_INSERT_TAIL(&kernel->init->children, tg, sibling);
     tg_set_pgrp(tg, pg);
     kernel->init->pgrp->session->foreground = pg; /* keeps the reference */
+    adopt_terminal(kernel->init->pgrp->session, t->vfs.fdt);
     kernel->first = tg_get(tg);
     return 0;
 }

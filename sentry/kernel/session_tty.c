@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sessions and their terminals: the answers to vfs/dev/tty.h.
+ * Sessions and their terminals: the answers to vfs/tty.h.
  *
  * A session that has a controlling terminal counts it (s->tty), the terminal points back without
  * counting (tty->session), and the session counts its foreground group. All three change together
@@ -10,7 +10,7 @@
  * as on Linux, but is forgotten over fork.
  */
 #include "sentry/kernel/kernel_priv.h"
-#include "vfs/dev/tty.h"
+#include "vfs/tty.h"
 
 /* The terminal that controls tg, borrowed. tasklist held. */
 static struct tty *tg_tty(const struct thread_group *tg)
@@ -242,6 +242,13 @@ void session_disassociate_tty(struct session *s)
         signal_kernel_pgrp(fg, SIGCONT);
     }
     tty_put(session_take_tty(s));
+}
+
+/* At boot: the caller's terminal controls the first session. tasklist held. */
+void session_adopt_tty(struct session *s, struct tty *tty)
+{
+    s->tty = tty_get(tty);
+    tty->session = s;
 }
 
 static const struct tty_hooks hooks = {

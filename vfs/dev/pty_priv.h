@@ -4,7 +4,7 @@
 #ifndef PAVISE_VFS_DEV_PTY_PRIV_H
 #define PAVISE_VFS_DEV_PTY_PRIV_H
 
-#include "vfs/dev/tty.h"
+#include "vfs/tty.h"
 #include "vfs/fasync.h"
 
 #include <sys/ioctl.h>

@@ -210,10 +210,10 @@ static long flush_queues(struct tty_file *tf, u64 arg)
 }
 
 /* Is it the calling task's controlling terminal? */
-static bool is_controlling(struct pty *p)
+static bool is_controlling(struct tty *t)
 {
     struct tty *tty = tty_hooks->controlling();
-    bool same = tty == &p->tty;
+    bool same = tty == t;
 
     tty_put(tty);
     return same;
@@ -223,7 +223,7 @@ static long fake_input(struct pty *p, uaddr arg, const struct cred *cred)
 {
     u8 c;
 
-    if (!is_controlling(p) && !cred_capable(cred, CAP_SYS_ADMIN)) {
+    if (!is_controlling(&p->tty) && !cred_capable(cred, CAP_SYS_ADMIN)) {
         return -EPERM;
     }
     if (copy_in(&c, arg, 1) != 0) {
@@ -238,9 +238,9 @@ static long fake_input(struct pty *p, uaddr arg, const struct cred *cred)
 
 /* ---- sessions and groups ---- */
 
-static long set_pgrp(struct pty *p, uaddr arg)
+static long set_pgrp(struct tty *tty, uaddr arg)
 {
-    int err = tty_hooks->check_change(&p->tty, SIGTTOU);
+    int err = tty_hooks->check_change(tty, SIGTTOU);
     s32 pgid;
 
     if (err != 0) {
@@ -249,36 +249,48 @@ static long set_pgrp(struct pty *p, uaddr arg)
     if (copy_in(&pgid, arg, sizeof(pgid)) != 0) {
         return -EFAULT;
     }
-    return pgid < 0 ? -EINVAL : tty_hooks->set_pgrp(&p->tty, pgid);
+    return pgid < 0 ? -EINVAL : tty_hooks->set_pgrp(tty, pgid);
 }
 
-static long job_ioctl(struct tty_file *tf, u32 cmd, u64 arg, const struct vfs_ctx *ctx)
+long tty_job_ioctl(struct tty *tty, bool readable, u32 cmd, u64 arg, const struct vfs_ctx *ctx)
 {
-    struct pty *p = tf->pty;
     bool admin = cred_capable(ctx->cred, CAP_SYS_ADMIN);
     s32 sid;
 
     switch (cmd) {
     case TIOCSCTTY:
-        if (tf->is_master || ((tf->f.mode & FMODE_READ) == 0 && !admin)) {
-            return tf->is_master ? -EINVAL : -EPERM;
-        }
-        return tty_hooks->acquire(&p->tty, arg == 1 && admin);
+        return readable || admin ? tty_hooks->acquire(tty, arg == 1 && admin) : -EPERM;
     case TIOCNOTTY:
-        return tf->is_master ? -ENOTTY : tty_hooks->give_up(&p->tty);
+        return tty_hooks->give_up(tty);
     case TIOCGPGRP:
-        if (!tf->is_master && !is_controlling(p)) {
-            return -ENOTTY;
-        }
-        return put_int(arg, tty_hooks->get_pgrp(&p->tty));
+        return is_controlling(tty) ? put_int(arg, tty_hooks->get_pgrp(tty)) : -ENOTTY;
     case TIOCSPGRP:
-        return set_pgrp(p, arg);
-    default: /* TIOCGSID */
-        sid = tty_hooks->get_sid(&p->tty);
-        if (sid == 0 || (!tf->is_master && !is_controlling(p))) {
-            return -ENOTTY;
-        }
-        return put_int(arg, sid);
+        return set_pgrp(tty, arg);
+    case TIOCGSID:
+        sid = tty_hooks->get_sid(tty);
+        return sid != 0 && is_controlling(tty) ? put_int(arg, sid) : -ENOTTY;
+    default:
+        return -ENOTTY;
+    }
+}
+
+/* A master asks about its slave, without being controlled by it. */
+static long master_job_ioctl(struct tty *tty, u32 cmd, u64 arg)
+{
+    s32 sid;
+
+    switch (cmd) {
+    case TIOCSCTTY:
+        return -EINVAL;
+    case TIOCGPGRP:
+        return put_int(arg, tty_hooks->get_pgrp(tty));
+    case TIOCSPGRP:
+        return set_pgrp(tty, arg);
+    case TIOCGSID:
+        sid = tty_hooks->get_sid(tty);
+        return sid != 0 ? put_int(arg, sid) : -ENOTTY;
+    default: /* TIOCNOTTY */
+        return -ENOTTY;
     }
 }
 
@@ -464,7 +476,9 @@ long tty_ioctl(struct file *f, u32 cmd, u64 arg, const struct vfs_ctx *ctx)
     case TIOCGPGRP:
     case TIOCSPGRP:
     case TIOCGSID:
-        return job_ioctl(tf, cmd, arg, ctx);
+        return tf->is_master
+                   ? master_job_ioctl(&tf->pty->tty, cmd, arg)
+                   : tty_job_ioctl(&tf->pty->tty, (f->mode & FMODE_READ) != 0, cmd, arg, ctx);
     case TIOCGPTN:
     case TIOCSPTLCK:
     case TIOCGPTLCK:

@@ -9,40 +9,27 @@
 
 #include "base/heap.h"
 #include "base/host.h"
-#include "base/sched/hostpoll.h"
 #include "base/sched/worker.h"
 #include "base/usermem.h"
 #include "vfs/dentry.h"
+#include "vfs/hostfs/stdio_priv.h"
 
 #include <asm/termbits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 
 #define CHUNK (64 * KiB)
 
-struct stdio_inode {
-    struct inode inode;
-    int fd; /* (c) */
-};
-
-struct stdio_file {
-    struct file f;
-    int fd;            /* (c) the inode's */
-    bool is_tty;       /* (c) */
-    bool always_ready; /* (c) a regular file: the host cannot poll it */
-    struct hostpoll hp;
-    struct waitq wq;
-};
-
-DEFINE_CACHE(stdio_inode_cache, struct stdio_inode);
+DEFINE_CACHE(stdio_host_cache, struct stdio_host);
 DEFINE_CACHE(stdio_file_cache, struct stdio_file);
 DEFINE_CACHE(stdio_super_cache, struct super);
 
 static struct super *stdio_sb;
 
-static struct stdio_file *to_stdio(struct file *f)
+static struct stdio_host *to_host(struct file *f)
 {
-    return container_of(f, struct stdio_file, f);
+    return container_of(f, struct stdio_file, f)->host;
 }
 
 /* ---- inodes ---- */
@@ -50,7 +37,7 @@ static struct stdio_file *to_stdio(struct file *f)
 static int stdio_getattr(struct inode *inode, struct attr *out)
 {
     struct stat st;
-    int err = host_fstat(container_of(inode, struct stdio_inode, inode)->fd, &st);
+    int err = host_fstat(stdio_host_of(inode)->fd, &st);
 
     if (err == 0) {
         out->mode = st.st_mode;
@@ -69,7 +56,7 @@ static int stdio_getattr(struct inode *inode, struct attr *out)
 
 static int stdio_setattr(struct inode *inode, const struct setattr *set)
 {
-    int fd = container_of(inode, struct stdio_inode, inode)->fd, err = 0;
+    int fd = stdio_host_of(inode)->fd, err = 0;
 
     if ((set->valid & SETATTR_SIZE) != 0) {
         err = host_ftruncate(fd, set->size);
@@ -82,11 +69,13 @@ static int stdio_setattr(struct inode *inode, const struct setattr *set)
 
 static void stdio_inode_release(struct inode *inode)
 {
-    struct stdio_inode *si = container_of(inode, struct stdio_inode, inode);
+    struct stdio_host *h = stdio_host_of(inode);
 
-    host_close(si->fd);
+    hostpoll_remove(&h->hp);
+    waitq_fini(&h->wq);
+    host_close(h->fd);
     inode_fini(inode);
-    cache_del(stdio_inode_cache, si);
+    cache_del(stdio_host_cache, h);
 }
 
 static const struct inode_ops stdio_inode_ops = {
@@ -101,52 +90,60 @@ HEAP_OPS(stdio_inode_ops);
 
 static void stdio_ready(struct hostpoll *hp, u32 events)
 {
-    struct stdio_file *s = container_of(hp, struct stdio_file, hp);
+    struct stdio_host *h = container_of(hp, struct stdio_host, hp);
 
-    (void)waitq_wake(&s->wq, events, 0);
+    (void)waitq_wake(&h->wq, events, 0);
+}
+
+static u32 host_ready(struct stdio_host *h)
+{
+    int ev;
+
+    if (h->always_ready) {
+        return POLL_DEFAULT;
+    }
+    ev = host_poll(h->fd, POLLIN | POLLOUT | POLLPRI | POLLHUP | POLLERR | POLLRDHUP, 0);
+    return ev < 0 ? POLLERR : (u32)ev;
 }
 
 static u32 stdio_poll(struct file *f, struct poller *p)
 {
-    struct stdio_file *s = to_stdio(f);
-    int ev;
+    struct stdio_host *h = to_host(f);
 
-    poller_add(p, &s->wq);
-    if (s->always_ready) {
-        return POLL_DEFAULT;
-    }
-    ev = host_poll(s->fd, POLLIN | POLLOUT | POLLPRI | POLLHUP | POLLERR | POLLRDHUP, 0);
-    return ev < 0 ? POLLERR : (u32)ev;
+    poller_add(p, &h->wq);
+    return host_ready(h);
 }
 
 /* Until the host says `events` (or an end): 0, -EAGAIN, -ERESTARTSYS. */
-static int wait_ready(struct stdio_file *s, u32 events, bool nonblock)
+static int wait_ready(struct stdio_host *h, u32 events, bool nonblock)
 {
     u32 want = events | POLLHUP | POLLERR;
 
-    if ((stdio_poll(&s->f, NULL) & want) != 0) {
+    if ((host_ready(h) & want) != 0) {
         return 0;
     }
     if (nonblock) {
         return -EAGAIN;
     }
-    return waitq_wait_event(&s->wq, (stdio_poll(&s->f, NULL) & want) != 0, PARK_INTERRUPTIBLE,
-                            CLOCK_NEVER);
+    return waitq_wait_event(&h->wq, (host_ready(h) & want) != 0, PARK_INTERRUPTIBLE, CLOCK_NEVER);
 }
 
-static bool is_nonblock(struct stdio_file *s, u32 rwf)
+static bool is_nonblock(struct file *f, u32 rwf)
 {
-    return file_nonblock(&s->f) || (rwf & RWF_NOWAIT) != 0;
+    return file_nonblock(f) || (rwf & RWF_NOWAIT) != 0;
 }
 
 static ssize_t stdio_read(struct file *f, struct uio *u, u64 *pos, u32 rwf)
 {
-    struct stdio_file *s = to_stdio(f);
+    struct stdio_host *h = to_host(f);
     size_t size = min(uio_left(u), (size_t)CHUNK);
-    ssize_t n = wait_ready(s, POLLIN, is_nonblock(s, rwf));
+    ssize_t n = stdio_tty_check(h, SIGTTIN);
     void *buf;
 
     (void)pos;
+    if (n == 0) {
+        n = wait_ready(h, POLLIN, is_nonblock(f, rwf));
+    }
     if (n != 0 || size == 0) {
         return n;
     }
@@ -155,7 +152,7 @@ static ssize_t stdio_read(struct file *f, struct uio *u, u64 *pos, u32 rwf)
         return -ENOMEM;
     }
     worker_block_begin();
-    n = host_read(s->fd, buf, size);
+    n = host_read(h->fd, buf, size);
     worker_block_end();
     if (n > 0) {
         n = uio_put(u, buf, (size_t)n);
@@ -165,10 +162,10 @@ static ssize_t stdio_read(struct file *f, struct uio *u, u64 *pos, u32 rwf)
 }
 
 /* One piece; the host blocks for the rest of it only if it said there is room. */
-static ssize_t write_piece(struct stdio_file *s, struct uio *u, void *buf, bool nonblock)
+static ssize_t write_piece(struct stdio_host *h, struct uio *u, void *buf, bool nonblock)
 {
-    size_t limit = s->always_ready ? CHUNK : PAGE_SIZE;
-    ssize_t n = wait_ready(s, POLLOUT, nonblock);
+    size_t limit = h->always_ready ? CHUNK : PAGE_SIZE;
+    ssize_t n = wait_ready(h, POLLOUT, nonblock);
     struct uio saved = *u;
 
     if (n != 0) {
@@ -179,7 +176,7 @@ static ssize_t write_piece(struct stdio_file *s, struct uio *u, void *buf, bool 
         return n;
     }
     worker_block_begin();
-    n = host_write(s->fd, buf, (size_t)n);
+    n = host_write(h->fd, buf, (size_t)n);
     worker_block_end();
     *u = saved;
     if (n > 0) {
@@ -190,8 +187,8 @@ static ssize_t write_piece(struct stdio_file *s, struct uio *u, void *buf, bool 
 
 static ssize_t stdio_write(struct file *f, struct uio *u, u64 *pos, u32 rwf)
 {
-    struct stdio_file *s = to_stdio(f);
-    void *buf = heap_alloc(s->always_ready ? CHUNK : PAGE_SIZE);
+    struct stdio_host *h = to_host(f);
+    void *buf = heap_alloc(h->always_ready ? CHUNK : PAGE_SIZE);
     ssize_t done = 0, n = 0;
 
     (void)pos;
@@ -199,7 +196,7 @@ static ssize_t stdio_write(struct file *f, struct uio *u, u64 *pos, u32 rwf)
         return -ENOMEM;
     }
     while (uio_left(u) > 0) {
-        n = write_piece(s, u, buf, is_nonblock(s, rwf));
+        n = write_piece(h, u, buf, is_nonblock(f, rwf));
         if (n <= 0) {
             break;
         }
@@ -211,84 +208,29 @@ static ssize_t stdio_write(struct file *f, struct uio *u, u64 *pos, u32 rwf)
 
 static s64 stdio_seek(struct file *f, s64 off, int whence)
 {
-    return host_lseek(to_stdio(f)->fd, off, whence);
-}
-
-/* ---- terminals ---- */
-
-/* What a terminal may be asked, and how many bytes go in (w) or out. */
-struct tty_request {
-    u32 cmd;
-    bool in;
-    u16 size;
-};
-static const struct tty_request tty_requests[] = {
-    {TCGETS, false, sizeof(struct termios)},
-    {TCSETS, true, sizeof(struct termios)},
-    {TCSETSW, true, sizeof(struct termios)},
-    {TCSETSF, true, sizeof(struct termios)},
-    {TCGETS2, false, sizeof(struct termios2)},
-    {TCSETS2, true, sizeof(struct termios2)},
-    {TCSETSW2, true, sizeof(struct termios2)},
-    {TCSETSF2, true, sizeof(struct termios2)},
-    {TIOCGWINSZ, false, sizeof(struct winsize)},
-    {TIOCSWINSZ, true, sizeof(struct winsize)},
-    {TIOCOUTQ, false, sizeof(int)},
-};
-
-static long tty_ioctl(struct stdio_file *s, u32 cmd, u64 arg)
-{
-    u8 buf[64];
-    long ret;
-
-    if (cmd == TCSBRK || cmd == TCXONC || cmd == TCFLSH || cmd == TCSBRKP) {
-        return host_ioctl(s->fd, cmd, arg);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(tty_requests); i++) {
-        const struct tty_request *r = &tty_requests[i];
-
-        if (r->cmd != cmd) {
-            continue;
-        }
-        if (r->in && copy_in(buf, arg, r->size) != 0) {
-            return -EFAULT;
-        }
-        ret = host_ioctl(s->fd, cmd, (u64)buf);
-        if (ret == 0 && !r->in && copy_out(arg, buf, r->size) != 0) {
-            return -EFAULT;
-        }
-        return ret;
-    }
-    return -ENOTTY;
+    return host_lseek(to_host(f)->fd, off, whence);
 }
 
 static long stdio_ioctl(struct file *f, u32 cmd, u64 arg, const struct vfs_ctx *ctx)
 {
-    struct stdio_file *s = to_stdio(f);
+    struct stdio_host *h = to_host(f);
     int n;
     long ret;
 
-    (void)ctx;
     if (cmd == FIONREAD) {
-        ret = host_ioctl(s->fd, FIONREAD, (u64)&n);
+        ret = host_ioctl(h->fd, FIONREAD, (u64)&n);
         return ret != 0 ? ret : copy_out(arg, &n, sizeof(n));
     }
-    return s->is_tty ? tty_ioctl(s, cmd, arg) : -ENOTTY;
-}
-
-int stdio_tty_fd(struct file *f)
-{
-    return f->ops->read == stdio_read && to_stdio(f)->is_tty ? to_stdio(f)->fd : -1;
+    return h->is_tty ? stdio_tty_ioctl(h, f, cmd, arg, ctx) : -ENOTTY;
 }
 
 static void stdio_release(struct file *f)
 {
-    struct stdio_file *s = to_stdio(f);
+    struct stdio_host *h = to_host(f);
 
-    hostpoll_remove(&s->hp);
     file_fini(f);
-    waitq_fini(&s->wq);
-    cache_del(stdio_file_cache, s);
+    file_free(&stdio_file_cache, f);
+    inode_put(&h->inode);
 }
 
 static const struct file_ops stdio_file_ops = {
@@ -319,79 +261,96 @@ int stdio_boot(void)
         return -ENOMEM;
     }
     super_init(stdio_sb, &stdio_super_ops, "stdio", 0x57d10);
+    stdio_tty_boot();
     return 0;
 }
 
-static struct inode *stdio_inode_new(int fd, const struct stat *st)
+/* The host's side of a descriptor, which is taken over, also on error. ERR_PTR. */
+static struct stdio_host *host_new(int fd)
 {
-    struct stdio_inode *si = cache_new(stdio_inode_cache);
+    struct stdio_host *h;
+    struct termios2 tios;
+    struct stat st;
+    int err = host_fstat(fd, &st);
 
-    if (si == NULL) {
+    h = err == 0 ? cache_new(stdio_host_cache) : NULL;
+    if (h == NULL) {
         host_close(fd);
-        return NULL;
+        return ERR_PTR(err != 0 ? err : -ENOMEM);
     }
-    inode_init(&si->inode, stdio_sb, &stdio_inode_ops, st->st_ino, st->st_mode, st->st_uid,
-               st->st_gid);
-    si->inode.rdev = st->st_rdev;
-    si->inode.size = (u64)st->st_size;
-    si->fd = fd;
-    return &si->inode;
+    inode_init(&h->inode, stdio_sb, &stdio_inode_ops, st.st_ino, st.st_mode, st.st_uid, st.st_gid);
+    h->inode.rdev = st.st_rdev;
+    h->inode.size = (u64)st.st_size;
+    h->fd = fd;
+    h->is_tty = S_ISCHR(st.st_mode) && host_ioctl(fd, TCGETS2, (u64)&tios) == 0;
+    waitq_init(&h->wq);
+    h->hp = (struct hostpoll){.fd = fd, .ready = stdio_ready};
+    h->always_ready = hostpoll_add(&h->hp, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP) == -EPERM;
+    return h;
 }
 
-static void describe(char *buf, size_t size, int fd, const struct stat *st, bool is_tty)
+/* What /proc/PID/fd shows. */
+static void describe(char *buf, size_t size, const struct stdio_host *h)
 {
-    if (is_tty) {
-        snprintf(buf, size, "/dev/tty");
-    } else if (S_ISFIFO(st->st_mode)) {
-        snprintf(buf, size, "pipe:[%lu]", (unsigned long)st->st_ino);
-    } else if (S_ISSOCK(st->st_mode)) {
-        snprintf(buf, size, "socket:[%lu]", (unsigned long)st->st_ino);
-    } else if (S_ISCHR(st->st_mode) && st->st_rdev == 0x103) {
+    const struct inode *i = &h->inode;
+
+    if (h->is_tty) {
+        snprintf(buf, size, "/dev/console");
+    } else if (S_ISFIFO(i->mode)) {
+        snprintf(buf, size, "pipe:[%lu]", (unsigned long)i->ino);
+    } else if (S_ISSOCK(i->mode)) {
+        snprintf(buf, size, "socket:[%lu]", (unsigned long)i->ino);
+    } else if (S_ISCHR(i->mode) && i->rdev == 0x103) {
         snprintf(buf, size, "/dev/null");
     } else {
-        snprintf(buf, size, "/host/fd/%d", fd);
+        snprintf(buf, size, "/host/fd/%d", h->fd);
     }
+}
+
+struct file *stdio_file_on(struct stdio_host *h, struct inode *inode, const struct path *path,
+                           u32 flags, const struct cred *cred)
+{
+    struct stdio_file *s = cache_new(stdio_file_cache);
+
+    if (s == NULL) {
+        return ERR_PTR(-ENOMEM);
+    }
+    file_init(&s->f, &stdio_file_ops, inode, path, flags, cred);
+    if (!S_ISREG(h->inode.mode)) {
+        s->f.mode |= FMODE_STREAM | FMODE_NOPOSLOCK;
+    }
+    (void)inode_get(&h->inode);
+    s->host = h;
+    return &s->f;
 }
 
 struct file *stdio_file_new(int fd, const struct cred *cred)
 {
-    struct stdio_file *s;
-    struct inode *inode;
+    int flags = host_fcntl(fd, F_GETFL, 0);
+    struct stdio_host *h = host_new(fd);
     struct path path = {0};
-    struct termios2 tios;
-    struct stat st;
+    struct file *f;
     char name[64];
-    int flags = host_fcntl(fd, F_GETFL, 0), err = host_fstat(fd, &st);
 
-    if (err != 0 || flags < 0) {
-        host_close(fd);
-        return ERR_PTR(err != 0 ? err : flags);
+    if (IS_ERR(h)) {
+        return ERR_PTR(PTR_ERR(h));
     }
-    inode = stdio_inode_new(fd, &st);
-    s = inode != NULL ? cache_new(stdio_file_cache) : NULL;
-    if (s == NULL) {
-        inode_put(inode);
-        return ERR_PTR(-ENOMEM);
-    }
-    s->fd = fd;
-    s->is_tty = S_ISCHR(st.st_mode) && host_ioctl(fd, TCGETS2, (u64)&tios) == 0;
-    waitq_init(&s->wq);
-    describe(name, sizeof(name), fd, &st, s->is_tty);
-    path.dentry = dentry_new_anon(inode, name);
+    describe(name, sizeof(name), h);
+    path.dentry = flags >= 0 ? dentry_new_anon(&h->inode, name) : NULL;
     if (path.dentry == NULL) {
-        cache_del(stdio_file_cache, s);
-        inode_put(inode);
-        return ERR_PTR(-ENOMEM);
+        inode_put(&h->inode);
+        return ERR_PTR(flags < 0 ? flags : -ENOMEM);
     }
-    file_init(&s->f, &stdio_file_ops, inode, &path,
-              (u32)flags & (O_ACCMODE | O_APPEND | O_NONBLOCK), cred);
+    if (h->is_tty) {
+        stdio_tty_found(h);
+    }
+    f = stdio_file_on(h, &h->inode, &path, (u32)flags & (O_ACCMODE | O_APPEND | O_NONBLOCK), cred);
     path_put(&path);
-    inode_put(inode);
-    s->hp = (struct hostpoll){.fd = fd, .ready = stdio_ready};
-    err = hostpoll_add(&s->hp, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP);
-    s->always_ready = err == -EPERM;
-    if (!S_ISREG(st.st_mode)) {
-        s->f.mode |= FMODE_STREAM | FMODE_NOPOSLOCK;
-    }
-    return &s->f;
+    inode_put(&h->inode);
+    return f;
+}
+
+struct stdio_host *stdio_host_of_file(struct file *f)
+{
+    return f->ops == &stdio_file_ops ? to_host(f) : NULL;
 }

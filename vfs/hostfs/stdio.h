@@ -5,12 +5,14 @@
 
 #include "vfs/vfs.h"
 
+struct tty;
+
 /* At boot, after vfs_boot. */
 must_check int stdio_boot(void);
 /* `fd` is taken over, also on error. Its O_NONBLOCK flag is never changed: others share it.
  * ERR_PTR. */
 must_check struct file *stdio_file_new(int fd, const struct cred *cred);
-/* The host descriptor if it is a terminal, else -1. */
-int stdio_tty_fd(struct file *f);
+/* The sandbox's terminal if f is on it, borrowed for ever; else NULL. */
+struct tty *stdio_tty(struct file *f);
 
 #endif

@@ -6,8 +6,8 @@
  * Sessions are the kernel's business: it keeps tty->session and answers through a hook table.
  * Without hooks (unit tests) no terminal ever controls anybody.
  */
-#ifndef PAVISE_VFS_DEV_TTY_H
-#define PAVISE_VFS_DEV_TTY_H
+#ifndef PAVISE_VFS_TTY_H
+#define PAVISE_VFS_TTY_H
 
 #include "base/ref.h"
 #include "vfs/vfs.h"
@@ -64,6 +64,11 @@ struct tty_hooks {
 };
 void tty_set_hooks(const struct tty_hooks *hooks);
 extern const struct tty_hooks *tty_hooks; /* never NULL, every member callable */
+
+/* TIOCSCTTY, TIOCNOTTY, TIOCGPGRP, TIOCSPGRP, TIOCGSID on a terminal that is no pty master; -ENOTTY
+ * for others. readable: the file may be read. */
+must_check long tty_job_ioctl(struct tty *tty, bool readable, u32 cmd, u64 arg,
+                              const struct vfs_ctx *ctx);
 
 /* At boot: registers /dev/tty, /dev/ptmx, the pty slaves' numbers and the type "devpts". */
 void tty_boot(void);
