@@ -4,6 +4,7 @@
 #include "sentry/kernel/timer.h"
 #include "sentry/proc/proc_priv.h"
 #include "vfs/fdtable.h"
+#include "vfs/tty.h"
 
 #include <stdio.h>
 
@@ -12,6 +13,7 @@ struct ids { /* one consistent picture under tasklist */
     u32 nr_threads;
     char state;
     s32 tpgid;
+    u64 tty; /* device number of the controlling terminal, 0: none */
     u64 cutime, cstime;
 };
 
@@ -41,6 +43,9 @@ static void get_ids(struct task *t, struct ids *out)
         out->sid = tg->pgrp->session->sid;
         if (tg->pgrp->session->foreground != NULL) {
             out->tpgid = tg->pgrp->session->foreground->pgid;
+        }
+        if (tg->pgrp->session->tty != NULL && !tg->no_tty) {
+            out->tty = tg->pgrp->session->tty->rdev;
         }
     }
     out->cutime = tg->child_utime;
@@ -218,7 +223,7 @@ static int stat_line(struct task *t, struct seqbuf *s, bool whole)
         (void)tg_cpu_time(t->tg, &utime, &stime);
     }
     seq_printf(s, "%d (%.15s) %c %d %d %d %d %d %u ", t->tid, t->comm, ids.state, ids.ppid,
-               ids.pgid, ids.sid, ids.tpgid > 0 ? 34816 : 0, ids.tpgid,
+               ids.pgid, ids.sid, (int)ids.tty, ids.tty != 0 ? ids.tpgid : -1,
                t->tg->did_exec ? 0x400000U : 0x400040U);
     seq_printf(s, "%lu 0 %lu 0 %lu %lu %lu %lu %d %d %u 0 %lu %lu %lu %lu ", t->minflt, t->majflt,
                utime / CLK_TCK_NS, stime / CLK_TCK_NS, ids.cutime / CLK_TCK_NS,

@@ -20,6 +20,7 @@
 #include <asm/termbits.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 
 struct host_tty {
     struct tty tty;
@@ -50,7 +51,7 @@ void stdio_tty_found(struct stdio_host *h)
         if (host_tty == NULL) {
             return; /* then it is a terminal without job control */
         }
-        tty_init(&host_tty->tty, &host_tty_ops, h->inode.rdev);
+        tty_init(&host_tty->tty, &host_tty_ops, makedev(5, 1)); /* as the guest knows it */
         (void)inode_get(&h->inode);
         host_tty->host = h;
     }
