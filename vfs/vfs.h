@@ -273,6 +273,7 @@ struct super {
     struct dentry *root_dentry; /* (c) counted: one tree of dentries, however often it is mounted */
     bool no_dcache_negative;    /* (c) do not cache "not there" (proc) */
     bool nodev;                 /* (c) */
+    bool opens_itself;          /* (c) ops->open is for devices, FIFOs and sockets too */
     _Atomic bool read_only;     /* (a) */
     char *source;               /* (c) heap; what /proc/mounts shows first */
 };

@@ -78,8 +78,25 @@ static void stdio_inode_release(struct inode *inode)
     cache_del(stdio_host_cache, h);
 }
 
+/* Again through /proc/self/fd/N or /dev/stdin. A regular file shares the host's offset with the one
+ * it was opened from; nothing may be done that the donated descriptor does not allow. */
+static struct file *stdio_open(struct inode *inode, const struct path *path, u32 flags,
+                               const struct cred *cred)
+{
+    struct stdio_host *h = stdio_host_of(inode);
+    int host_flags = host_fcntl(h->fd, F_GETFL, 0);
+    u32 want = flags & O_ACCMODE, has = (u32)host_flags & O_ACCMODE;
+
+    if (host_flags < 0 || S_ISSOCK(inode->mode)) {
+        return ERR_PTR(-ENXIO);
+    }
+    return want == has || has == O_RDWR ? stdio_file_on(h, inode, path, flags, cred)
+                                        : ERR_PTR(-EACCES);
+}
+
 static const struct inode_ops stdio_inode_ops = {
     .name = "stdio",
+    .open = stdio_open,
     .getattr = stdio_getattr,
     .setattr = stdio_setattr,
     .release = stdio_inode_release,
@@ -261,6 +278,7 @@ int stdio_boot(void)
         return -ENOMEM;
     }
     super_init(stdio_sb, &stdio_super_ops, "stdio", 0x57d10);
+    stdio_sb->opens_itself = true;
     stdio_tty_boot();
     return 0;
 }
