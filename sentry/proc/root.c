@@ -7,6 +7,7 @@
 #include "sentry/kernel/timer.h"
 #include "sentry/proc/proc.h"
 #include "sentry/proc/proc_priv.h"
+#include "vfs/locks.h"
 
 #include <cpuid.h>
 #include <linux/magic.h>
@@ -298,6 +299,12 @@ static ssize_t thread_self_readlink(struct pseudo_node *n, const struct vfs_ctx 
     return min(snprintf(buf, size, "%d/task/%d", t->tg->tgid, t->tid), (int)size);
 }
 
+static int show_locks(struct pseudo_node *n, struct seqbuf *s)
+{
+    (void)n;
+    return locks_show(s);
+}
+
 static const struct pseudo_entry root_entries[] = {
     PSEUDO_FILE("cmdline", 0444, show_cmdline_file),
     PSEUDO_FILE("cpuinfo", 0444, show_cpuinfo),
@@ -305,6 +312,7 @@ static const struct pseudo_entry root_entries[] = {
     PSEUDO_FILE("filesystems", 0444, show_filesystems),
     PSEUDO_FILE("interrupts", 0444, show_empty),
     PSEUDO_FILE("loadavg", 0444, show_loadavg),
+    PSEUDO_FILE("locks", 0444, show_locks),
     PSEUDO_FILE("meminfo", 0444, show_meminfo),
     PSEUDO_FILE("modules", 0444, show_empty),
     PSEUDO_LINK("mounts", "self/mounts"),
