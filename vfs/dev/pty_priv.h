@@ -4,8 +4,8 @@
 #ifndef PAVISE_VFS_DEV_PTY_PRIV_H
 #define PAVISE_VFS_DEV_PTY_PRIV_H
 
-#include "vfs/tty.h"
 #include "vfs/fasync.h"
+#include "vfs/tty.h"
 
 #include <sys/ioctl.h>
 
