@@ -21,35 +21,13 @@
 
 #include "base/heap.h"
 #include "vfs/hooks.h"
-#include "vfs/pseudo.h"
+#include "vfs/locks_priv.h"
 
 #include <linux/capability.h>
-#include <stdio.h>
 #include <sys/file.h>
-#include <sys/sysmacros.h>
 
 #define LOCKS_MAX      200000U /* in the sandbox: ENOLCK */
 #define DEADLOCK_STEPS 64
-
-enum lock_kind { KIND_FLOCK, KIND_POSIX, KIND_OFD };
-
-struct file_lock {
-    TAILQ_ENTRY(file_lock) link;
-    const void *owner; /* identity only */
-    enum lock_kind kind;
-    short type;     /* F_RDLCK, F_WRLCK */
-    s32 pid;        /* shown; -1 for OFD locks */
-    u64 start, end; /* inclusive; end INT64_MAX: to the end of file */
-};
-TAILQ_HEAD(file_lock_list, file_lock);
-
-struct file_lock_ctx {
-    TAILQ_ENTRY(file_lock_ctx) all;
-    struct inode *inode;          /* (c) borrowed: the inode frees the context */
-    struct file_lock_list flocks; /* (locks_mutex) */
-    struct file_lock_list posix;  /* (locks_mutex) POSIX and OFD */
-    struct waitq wait;
-};
 
 /* A request, on its fiber's stack. */
 struct lock_request {
@@ -66,8 +44,8 @@ DEFINE_CACHE(file_lock_cache, struct file_lock);
 DEFINE_CACHE(file_lock_ctx_cache, struct file_lock_ctx);
 
 /* All state of this file that is not reached from an inode: empty whenever no lock is held. */
-static struct mutex locks_mutex = MUTEX_INIT(LOCK_LEAF);
-static TAILQ_HEAD(all_lock_ctx, file_lock_ctx) all_ctx = TAILQ_HEAD_INITIALIZER(all_ctx);
+struct mutex locks_mutex = MUTEX_INIT(LOCK_LEAF);
+struct all_lock_ctx locks_all = TAILQ_HEAD_INITIALIZER(locks_all);
 static LIST_HEAD(blocked_requests, lock_request) blocked = LIST_HEAD_INITIALIZER(blocked);
 static u32 nr_locks;
 
@@ -99,7 +77,7 @@ static struct file_lock_ctx *ctx_make(struct inode *inode)
         cache_del(file_lock_ctx_cache, ctx);
         return ctx_of(inode);
     }
-    TAILQ_INSERT_TAIL(&all_ctx, ctx, all);
+    TAILQ_INSERT_TAIL(&locks_all, ctx, all);
     atomic_store_explicit(&inode->locks, ctx, memory_order_release);
     return ctx;
 }
@@ -126,7 +104,7 @@ void locks_inode_fini(struct inode *inode)
     while ((l = TAILQ_FIRST(&ctx->posix)) != NULL) {
         lock_drop(&ctx->posix, l);
     }
-    TAILQ_REMOVE(&all_ctx, ctx, all);
+    TAILQ_REMOVE(&locks_all, ctx, all);
     mutex_unlock(&locks_mutex);
     waitq_fini(&ctx->wait);
     cache_del(file_lock_ctx_cache, ctx);
@@ -576,64 +554,4 @@ void locks_remove_file(struct file *f)
         remove_owned(ctx, &ctx->flocks, KIND_FLOCK, f);
         remove_owned(ctx, &ctx->posix, KIND_OFD, f);
     }
-}
-
-/* ---- /proc ---- */
-
-static void show_one(struct seqbuf *s, u64 id, const struct file_lock *l, const struct inode *inode)
-{
-    static const char *const kinds[] = {"FLOCK ", "POSIX ", "OFDLCK"};
-
-    (void)seq_printf(s, "%lu: %s ADVISORY  %s %d %02x:%02x:%lu %lu ", (unsigned long)id,
-                     kinds[l->kind], l->type == F_WRLCK ? "WRITE" : "READ ", l->pid,
-                     major(inode->sb->dev), minor(inode->sb->dev), (unsigned long)inode->ino,
-                     (unsigned long)l->start);
-    if (l->end == INT64_MAX) {
-        (void)seq_puts(s, "EOF\n");
-    } else {
-        (void)seq_printf(s, "%lu\n", (unsigned long)l->end);
-    }
-}
-
-int locks_show(struct seqbuf *s)
-{
-    struct file_lock_ctx *ctx;
-    struct file_lock *l;
-    u64 id = 1;
-
-    MUTEX_GUARD(&locks_mutex);
-    TAILQ_FOREACH (ctx, &all_ctx, all) {
-        TAILQ_FOREACH (l, &ctx->flocks, link) {
-            show_one(s, id++, l, ctx->inode);
-        }
-        TAILQ_FOREACH (l, &ctx->posix, link) {
-            show_one(s, id++, l, ctx->inode);
-        }
-    }
-    return s->err;
-}
-
-int locks_show_file(struct file *f, const void *owner, struct seqbuf *s)
-{
-    struct file_lock_ctx *ctx = ctx_of(f->inode);
-    struct file_lock *l;
-    u64 id = 1;
-
-    if (ctx == NULL) {
-        return 0;
-    }
-    MUTEX_GUARD(&locks_mutex);
-    TAILQ_FOREACH (l, &ctx->flocks, link) {
-        if (l->owner == f) {
-            (void)seq_puts(s, "lock:\t");
-            show_one(s, id++, l, f->inode);
-        }
-    }
-    TAILQ_FOREACH (l, &ctx->posix, link) {
-        if (l->owner == (l->kind == KIND_OFD ? f : owner)) {
-            (void)seq_puts(s, "lock:\t");
-            show_one(s, id++, l, f->inode);
-        }
-    }
-    return s->err;
 }

@@ -141,7 +141,9 @@ void unix_wake_clients(struct unix_sock *u);
 /* ---- unix_io.c ---- */
 
 ssize_t unix_send(struct socket *s, struct sock_msg *m, const struct vfs_ctx *ctx);
-ssize_t unix_recv(struct socket *s, struct sock_msg *m);
+/* 0, or -ENOTCONN for a sequenced-packet socket without a peer. */
+int unix_seqpacket_check(struct unix_sock *u);
+ssize_t unix_recv(struct socket *s, struct sock_msg *m); /* unix_recv.c */
 u32 unix_poll(struct socket *s, struct poller *p);
 long unix_ioctl(struct socket *s, u32 cmd, u64 arg);
 
