@@ -8,7 +8,8 @@
  * next fiber and gives those of the others back to the host.
  *
  * Guards: MADV_GUARD_INSTALL (Linux 6.13) keeps the whole region one host mapping. Elsewhere the
- * guard stays PROT_NONE, at two mappings a slot; vm.max_map_count then bounds the number of fibers.
+ * guard stays PROT_NONE, at two host mappings a slot; there the number of fibers is kept well below
+ * vm.max_map_count, so that a fork bomb leaves the rest of the sentry its share.
  *
  * Free slots are two stacks of slot numbers in `next`: warm ones are taken first.
  *
@@ -27,10 +28,11 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
-#define STACK_STRIDE (FIBER_STACK_SIZE + PAGE_SIZE)
-#define STACK_MAX    65536U
-#define STACK_WARM   32U
-#define STACK_NONE   UINT32_MAX
+#define STACK_STRIDE        (FIBER_STACK_SIZE + PAGE_SIZE)
+#define STACK_MAX           65536U
+#define STACK_MAX_PROTECTED 16384U /* without MADV_GUARD_INSTALL */
+#define STACK_WARM          32U
+#define STACK_NONE          UINT32_MAX
 
 static struct {
     struct spinlock lock;
@@ -95,6 +97,11 @@ static int slot_open(u32 slot)
     return host_mprotect(slot_guard(slot), STACK_STRIDE, PROT_READ | PROT_WRITE);
 }
 
+static u32 slot_limit(void)
+{
+    return pool.guard_madvise ? STACK_MAX : STACK_MAX_PROTECTED;
+}
+
 static u32 list_pop(u32 *head)
 {
     u32 slot = *head;
@@ -129,7 +136,7 @@ int stack_get(u32 *slot, char **base)
     } else {
         *slot = list_pop(&pool.cold);
     }
-    if (*slot == STACK_NONE && pool.fresh < STACK_MAX) {
+    if (*slot == STACK_NONE && pool.fresh < slot_limit()) {
         *slot = pool.fresh++;
         is_fresh = true;
     }
