@@ -19,6 +19,7 @@
 #include "vfs/fdtable.h"
 
 #include "base/heap.h"
+#include "vfs/dnotify.h"
 #include "vfs/locks.h"
 #include "vfs/vfs_priv.h"
 
@@ -174,6 +175,7 @@ static int fd_finish(struct fdtable *fdt, struct file *f)
 {
     int err = file_flush(f);
 
+    dnotify_close(f, fdt);
     if (f->inode->locks != NULL && (f->mode & FMODE_PATH) == 0) {
         locks_remove_posix(f, fdt);
     }

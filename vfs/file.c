@@ -11,6 +11,7 @@
  * directory's lock is outside it.
  */
 #include "base/heap.h"
+#include "vfs/dnotify.h"
 #include "vfs/epoll.h"
 #include "vfs/fsnotify.h"
 #include "vfs/locks.h"
@@ -113,6 +114,7 @@ struct file *file_get(struct file *f)
 
 static void file_last_put(struct file *f)
 {
+    dnotify_close(f, NULL);
     fsnotify_file(f, (f->mode & FMODE_WRITE) != 0 ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
     if (!LIST_EMPTY(&f->epitems)) {
         epoll_file_released(f);

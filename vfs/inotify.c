@@ -17,6 +17,7 @@
 #include "base/idr.h"
 #include "base/usermem.h"
 #include "vfs/dentry.h"
+#include "vfs/dnotify.h"
 #include "vfs/fasync.h"
 #include "vfs/fsnotify.h"
 #include "vfs/vfs_priv.h"
@@ -219,6 +220,9 @@ void inotify_event(struct inode *inode, u32 mask, struct name name, u32 cookie)
 {
     struct in_mark_list gone = LIST_HEAD_INITIALIZER(gone);
 
+    if (name.len != 0) {
+        dnotify_event(inode, mask);
+    }
     if (marks_of(inode) == NULL) {
         return;
     }
@@ -243,6 +247,9 @@ void inotify_event_dentry(struct dentry *d, u32 mask)
     name = dentry_name_snapshot(d, text);
     parent = dentry_parent(d);
     dir = parent != NULL && parent != d ? dentry_inode(parent) : NULL;
+    if (dir != NULL) {
+        dnotify_event(dir, mask);
+    }
     if ((dir != NULL && marks_of(dir) != NULL) || marks_of(inode) != NULL) {
         mutex_lock(&marks_mutex);
         if (dir != NULL) {

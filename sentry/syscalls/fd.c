@@ -2,6 +2,7 @@
 /* Descriptors: close(2), dup(2), fcntl(2), ioctl(2), close_range(2). */
 #include "base/usermem.h"
 #include "sentry/syscalls/file_args.h"
+#include "vfs/dnotify.h"
 #include "vfs/fasync.h"
 #include "vfs/locks.h"
 #include "vfs/pipe.h"
@@ -260,6 +261,15 @@ static long fcntl_set_flags(struct file *f, int fd, unsigned long flags)
     return err;
 }
 
+/* F_NOTIFY: the caller gets the signals unless somebody was named. */
+static long fcntl_notify(struct task *t, int fd, struct file *f, u32 events)
+{
+    if (get_owner(f).pid == 0) {
+        (void)!fcntl_set_owner(t, f, t->tg->tgid);
+    }
+    return dnotify_set(f, fd, events, t->vfs.fdt);
+}
+
 static long fcntl_file(struct task *t, int fd, struct file *f, u32 cmd, unsigned long arg)
 {
     switch (cmd) {
@@ -285,6 +295,8 @@ static long fcntl_file(struct task *t, int fd, struct file *f, u32 cmd, unsigned
         return fcntl_set_sig(f, arg);
     case F_GETSIG:
         return get_owner(f).sig;
+    case F_NOTIFY:
+        return fcntl_notify(t, fd, f, (u32)arg);
     case F_SETLEASE:
         return lease_set(f, (int)arg);
     case F_GETLEASE:

@@ -308,6 +308,9 @@ long sys_sched_getaffinity(struct task *t, int pid, unsigned int len, uaddr umas
     if ((len & 7) != 0 || len * 8UL < kernel->nr_cpus) {
         return -EINVAL;
     }
+    if (pid < 0) {
+        return -ESRCH;
+    }
     o = target_of(t, pid, &err);
     if (o == NULL) {
         return err;

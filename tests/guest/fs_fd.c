@@ -233,6 +233,36 @@ TEST(ioctls_of_files)
     CALL_FAILS(ioctl(-1, FIONBIO, &n), EBADF);
 }
 
+static volatile sig_atomic_t notified;
+
+static void on_notify(int sig)
+{
+    notified++;
+}
+
+TEST(directories_notify)
+{
+    int dir;
+
+    enter_temp_dir();
+    signal(SIGIO, on_notify);
+    dir = open(".", O_RDONLY | O_DIRECTORY);
+    EXPECT_EQ(fcntl(dir, F_NOTIFY, DN_CREATE), 0);
+    make_file("a", "");
+    EXPECT_EQ(notified, 1);
+    make_file("b", "");
+    EXPECT_EQ(notified, 1);
+    EXPECT_EQ(fcntl(dir, F_NOTIFY, DN_DELETE | DN_MULTISHOT), 0);
+    EXPECT_EQ(unlink("a"), 0);
+    EXPECT_EQ(unlink("b"), 0);
+    EXPECT_EQ(notified, 3);
+    EXPECT_EQ(close(dir), 0);
+    make_file("c", "");
+    EXPECT_EQ(unlink("c"), 0);
+    EXPECT_EQ(notified, 3);
+    CALL_FAILS(fcntl(open("/dev/null", O_RDONLY), F_NOTIFY, DN_CREATE), ENOTDIR);
+}
+
 TEST(memfd_seals)
 {
     int fd = memfd_create("m", MFD_ALLOW_SEALING), plain = memfd_create("n", 0);
