@@ -11,6 +11,7 @@
 #include "vfs/vfs.h"
 
 #include <sys/mount.h>
+#include <sys/sysmacros.h>
 
 #define PROT_ALL (PROT_READ | PROT_WRITE | PROT_EXEC)
 
@@ -95,16 +96,37 @@ static u32 file_may(const struct file *f, bool shared)
     return may;
 }
 
+/* /dev/zero is anonymous memory by another name (zero(4)). */
+static bool is_dev_zero(const struct file *f)
+{
+    return f != NULL && S_ISCHR(f->inode->mode) && f->inode->rdev == makedev(1, 5);
+}
+
+static int check_dev_zero(const struct mmap_args *a)
+{
+    bool shared = (a->flags & MAP_TYPE) != MAP_PRIVATE;
+
+    if ((a->file->mode & FMODE_READ) == 0 ||
+        (shared && (a->prot & PROT_WRITE) != 0 && (a->file->mode & FMODE_WRITE) == 0)) {
+        return -EACCES;
+    }
+    return 0;
+}
+
 /* The file behind the mapping, counted in v. */
 static int vma_set_file(struct vma *v, const struct mmap_args *a)
 {
     bool shared = (v->flags & VMA_SHARED) != 0;
+    bool zero = is_dev_zero(a->file);
     struct mappable *m;
 
+    if (zero && check_dev_zero(a) != 0) {
+        return -EACCES;
+    }
     if (a->mappable != NULL) {
         m = a->mappable;
         v->off = a->off;
-    } else if (a->file != NULL) {
+    } else if (a->file != NULL && !zero) {
         m = file_mmap(a->file, a->prot, a->flags);
         if (IS_ERR(m)) {
             return (int)PTR_ERR(m);

@@ -46,7 +46,7 @@
 #define FILE_AROUND     (16 * PAGE_SIZE) /* fault-around of file mappings starts this aligned */
 #define EAGER_COW_MAX   (16 * PAGE_SIZE) /* writable private file mappings copied at mmap */
 #define COPY_CHUNK      (64 * KiB)       /* most bytes moved under pma_lock at once */
-#define POPULATE_ANON   (128 * KiB)      /* most that is filled ahead of use; see hostmap.c */
+#define POPULATE_ANON   (32 * KiB)       /* most that is filled ahead of use; see hostmap.c */
 #define POPULATE_FILE   (2 * MiB)
 #define EAGER_EXTENTS   64 /* most pieces of a file that mmap maps at once */
 #define BATCH_OPS       128

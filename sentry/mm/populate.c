@@ -155,6 +155,27 @@ int mm_unlock_range(struct mm *mm, uaddr addr, u64 len)
     return err;
 }
 
+/* Every mapping, as far as it can be: mlockall ignores what cannot. */
+static void populate_all(struct mm *mm)
+{
+    uaddr at = 0, end;
+
+    for (;;) {
+        struct vma *v;
+
+        read_lock(&mm->lock);
+        v = vma_find(mm, at);
+        at = v != NULL ? max(v->start, at) : 0;
+        end = v != NULL ? v->end : 0;
+        read_unlock(&mm->lock);
+        if (v == NULL) {
+            return;
+        }
+        (void)mm_populate(mm, at, end, false);
+        at = end;
+    }
+}
+
 int mm_lock_all(struct mm *mm, u32 flags, const struct mm_limits *l)
 {
     struct vma_list dead = SLIST_HEAD_INITIALIZER(dead);
@@ -180,6 +201,9 @@ int mm_lock_all(struct mm *mm, u32 flags, const struct mm_limits *l)
     vma_merge(mm, 0, platform_caps.task_size, &dead);
     write_unlock(&mm->lock);
     vma_list_put(&dead);
+    if ((flags & (MCL_CURRENT | MCL_ONFAULT)) == MCL_CURRENT) {
+        populate_all(mm);
+    }
     return 0;
 }
 

@@ -249,6 +249,20 @@ TEST(growsdown_grows)
     EXPECT_EQ(p[-1], 1);
 }
 
+TEST(dev_zero_is_anonymous_memory)
+{
+    int fd = open("/dev/zero", O_RDWR);
+    char *p = mmap(NULL, 2 * PAGE, RW, MAP_PRIVATE, fd, 0);
+
+    EXPECT(p != MAP_FAILED);
+    EXPECT_EQ(p[PAGE], 0);
+    p[PAGE] = 1;
+    p = mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0);
+    EXPECT(p != MAP_FAILED);
+    EXPECT_EQ(guest_in_child(write_it, p), 0);
+    EXPECT_EQ(p[0], 1);
+}
+
 TEST(a_terabyte_may_be_reserved)
 {
     char *p = mmap(NULL, 1L << 40, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
