@@ -13,6 +13,8 @@
 #include "vfs/fdtable.h"
 #include "vfs/namei.h"
 
+#include <sys/personality.h>
+
 static bool others_are_gone(struct thread_group *tg)
 {
     MUTEX_GUARD(&kernel->tasklist);
@@ -217,6 +219,8 @@ static int load(struct task *t, struct file *file, const char *name, struct arg_
     if (IS_ERR(*cred)) {
         return (int)PTR_ERR(*cred);
     }
+    image->cred = *cred;
+    image->fixed_layout = (t->personality & ADDR_NO_RANDOMIZE) != 0;
     err = loader_load(file, name, args, &t->vfs, task_rlimit(t, RLIMIT_STACK), image);
     if (err != 0) {
         cred_put(*cred);
