@@ -8,6 +8,7 @@
 
 #include "base/heap.h"
 #include "base/host.h"
+#include "base/host_fs.h"
 #include "base/log.h"
 #include "base/memfile.h"
 #include "sentry/kernel/creds.h"
@@ -52,6 +53,7 @@ static struct super *host_super(const struct boot_tree *tree)
     struct hostfs_options options = {
         .writable = tree->mode == BOOT_TREE_RW,
         .revalidate = tree->mode == BOOT_TREE_RW,
+        .overflow_is_root = host_geteuid() != 0, /* only one user has a name here */
     };
 
     return hostfs_super_new(tree->fd, &options);
