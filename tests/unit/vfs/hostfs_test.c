@@ -408,6 +408,39 @@ static void overlay_copies_from_the_host(void **state)
     assert_int_equal(access(host("in/d/g"), F_OK), -1);
 }
 
+static void failed_allocations_leave_nothing(void **state)
+{
+    char buf[8];
+    u64 n;
+    bool failed;
+
+    assert_int_equal(mkdir(host("in/d"), 0755), 0);
+    host_write("in/d/f", "one");
+    assert_int_equal(symlink("d/f", host("in/l")), 0);
+    mount_tree(true, false);
+    for (n = 1, failed = true; failed && n < 2000; n++) {
+        int errors = 0;
+
+        heap_fail_nth(n);
+        errors |= open_error("/h/d/f", O_RDWR);
+        errors |= vfs_readlink(CTX, AT_FDCWD, "/h/l", buf, sizeof(buf)) != 3;
+        errors |= vfs_mkdir(CTX, AT_FDCWD, "/h/m", 0755);
+        errors |= open_error("/h/m/x", O_CREAT | O_RDWR);
+        errors |= vfs_rename(CTX, AT_FDCWD, "/h/d", AT_FDCWD, "/h/m/d", 0);
+        errors |= vfs_link(CTX, AT_FDCWD, "/h/m/x", AT_FDCWD, "/h/y", 0);
+        heap_fail_nth(0);
+        failed = errors != 0;
+        (void)!vfs_unlink(CTX, AT_FDCWD, "/h/y", 0);
+        dcache_shrink(NULL); /* where memory failed, a place may be out of date */
+        (void)!vfs_rename(CTX, AT_FDCWD, "/h/m/d", AT_FDCWD, "/h/d", 0);
+        (void)!vfs_unlink(CTX, AT_FDCWD, "/h/m/x", 0);
+        (void)!vfs_unlink(CTX, AT_FDCWD, "/h/m", AT_REMOVEDIR);
+        dcache_shrink(NULL);
+    }
+    assert_true(n > 10 && n < 2000);
+    assert_content("/h/d/f", "one");
+}
+
 /* ---- a hostile writer on the host ---- */
 
 static void other_objects_are_not_opened(void **state)
@@ -568,6 +601,7 @@ int main(void)
         host_test(descriptors_are_bounded),
         host_test(shared_trees_follow_the_host),
         host_test(overlay_copies_from_the_host),
+        host_test(failed_allocations_leave_nothing),
         host_test(other_objects_are_not_opened),
         host_test(directories_turned_links_lead_nowhere),
         host_test(races_with_links_are_lost_by_the_attacker),

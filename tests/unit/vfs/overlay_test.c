@@ -387,6 +387,40 @@ static void new_inodes_are_bounded(void **state)
     make_dir("/o/c", 0755);
 }
 
+/* Every allocation of a round of changes fails once; fixture_stop then counts what is left. */
+static void failed_allocations_leave_nothing(void **state)
+{
+    u64 n;
+    bool failed;
+
+    base_tree();
+    for (n = 1, failed = true; failed && n < 2000; n++) {
+        int errors = 0;
+
+        heap_fail_nth(n);
+        errors |= open_error("/o/d/f", O_RDONLY);
+        errors |= vfs_truncate(CTX, "/o/d/f", 3);
+        errors |= vfs_mkdir(CTX, AT_FDCWD, "/o/m", 0755);
+        errors |= open_error("/o/m/x", O_CREAT | O_RDWR);
+        errors |= vfs_symlink(CTX, "x", AT_FDCWD, "/o/m/s");
+        errors |= vfs_rename(CTX, AT_FDCWD, "/o/d", AT_FDCWD, "/o/m/d", 0);
+        errors |= vfs_rename(CTX, AT_FDCWD, "/o/m/d/sub", AT_FDCWD, "/o/hard", RENAME_EXCHANGE);
+        errors |= vfs_link(CTX, AT_FDCWD, "/o/m/x", AT_FDCWD, "/o/y", 0);
+        heap_fail_nth(0);
+        failed = errors != 0;
+        (void)!vfs_unlink(CTX, AT_FDCWD, "/o/y", 0);
+        (void)!vfs_rename(CTX, AT_FDCWD, "/o/hard", AT_FDCWD, "/o/m/d/sub", RENAME_EXCHANGE);
+        (void)!vfs_rename(CTX, AT_FDCWD, "/o/m/d", AT_FDCWD, "/o/d", 0);
+        (void)!vfs_unlink(CTX, AT_FDCWD, "/o/m/s", 0);
+        (void)!vfs_unlink(CTX, AT_FDCWD, "/o/m/x", 0);
+        (void)!vfs_unlink(CTX, AT_FDCWD, "/o/m", AT_REMOVEDIR);
+        dcache_shrink(NULL);
+    }
+    assert_true(n > 10 && n < 2000);
+    assert_content("/o/d/sub/g", "deep");
+    assert_content("/o/hard", "hel");
+}
+
 /* ---- against a model ---- */
 
 #define NAMES 6U
@@ -565,6 +599,7 @@ int main(void)
         vfs_unit_test(layers_are_merged),
         vfs_unit_test(unnamed_files_can_be_linked),
         vfs_unit_test(new_inodes_are_bounded),
+        vfs_unit_test(failed_allocations_leave_nothing),
         vfs_unit_test(random_operations_match_the_model),
     };
 
