@@ -25,8 +25,9 @@
 #include <sys/queue.h>
 #include <sys/stat.h>
 
-#define HOSTFS_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
-#define HOSTFS_MAX_DEVS   31U /* host devices with inode numbers of their own in one tree */
+#define HOSTFS_STATX_MASK  (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
+#define HOSTFS_OVERFLOW_ID 65534U /* fs.overflowuid: an id without a name in our user namespace */
+#define HOSTFS_MAX_DEVS    31U    /* host devices with inode numbers of their own in one tree */
 
 /*
  * The two descriptors an inode may have.

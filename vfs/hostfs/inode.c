@@ -15,8 +15,6 @@
 
 #include <sys/sysmacros.h>
 
-#define OVERFLOW_ID 65534U
-
 DEFINE_CACHE(hostfs_inode_cache, struct hostfs_inode);
 
 int hostfs_name(struct name name, char *buf)
@@ -70,7 +68,7 @@ bool hostfs_same(const struct hostfs_inode *hi, const struct statx *stx)
 
 static u32 guest_id(const struct hostfs_super *hsb, u32 id)
 {
-    return hsb->opt.overflow_is_root && id == OVERFLOW_ID ? 0 : id;
+    return hsb->opt.overflow_is_root && id == HOSTFS_OVERFLOW_ID ? 0 : id;
 }
 
 void hostfs_fill(struct hostfs_inode *hi, const struct statx *stx)

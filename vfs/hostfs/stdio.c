@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host descriptors as guest files: what the sandbox was started with. The descriptor is shared with
- * the user's shell, so its flags stay as they are: readiness comes from poll(2), and a read or
- * write that may block runs in a bracket after poll said that it will not. Regular files share the
- * host's offset, as without a sandbox.
+ * Host descriptors as guest files: what the sandbox was started with. Here is their life; what
+ * moves through them is in stdio_io.c, terminals are in stdio_tty.c.
  */
 #include "vfs/hostfs/stdio.h"
 
@@ -15,11 +13,8 @@
 #include "vfs/hostfs/stdio_priv.h"
 
 #include <asm/termbits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-
-#define CHUNK (64 * KiB)
 
 DEFINE_CACHE(stdio_host_cache, struct stdio_host);
 DEFINE_CACHE(stdio_file_cache, struct stdio_file);
@@ -29,7 +24,7 @@ static struct super *stdio_sb;
 
 static struct stdio_host *to_host(struct file *f)
 {
-    return container_of(f, struct stdio_file, f)->host;
+    return stdio_file_of(f)->host;
 }
 
 /* ---- inodes ---- */
@@ -74,24 +69,32 @@ static void stdio_inode_release(struct inode *inode)
     hostpoll_remove(&h->hp);
     waitq_fini(&h->wq);
     host_close(h->fd);
+    mappable_fini(&h->map);
     inode_fini(inode);
     cache_del(stdio_host_cache, h);
 }
 
-/* Again through /proc/self/fd/N or /dev/stdin. A regular file shares the host's offset with the one
- * it was opened from; nothing may be done that the donated descriptor does not allow. */
+/* Again through /proc/self/fd/N or /dev/stdin: nothing may be done that the donated descriptor does
+ * not allow. */
 static struct file *stdio_open(struct inode *inode, const struct path *path, u32 flags,
                                const struct cred *cred)
 {
     struct stdio_host *h = stdio_host_of(inode);
     int host_flags = host_fcntl(h->fd, F_GETFL, 0);
     u32 want = flags & O_ACCMODE, has = (u32)host_flags & O_ACCMODE;
+    struct file *f;
 
     if (host_flags < 0 || S_ISSOCK(inode->mode)) {
         return ERR_PTR(-ENXIO);
     }
-    return want == has || has == O_RDWR ? stdio_file_on(h, inode, path, flags, cred)
-                                        : ERR_PTR(-EACCES);
+    if (want != has && has != O_RDWR) {
+        return ERR_PTR(-EACCES);
+    }
+    f = stdio_file_on(h, inode, path, flags, cred);
+    if (!IS_ERR(f)) {
+        stdio_file_of(f)->own_pos = S_ISREG(inode->mode);
+    }
+    return f;
 }
 
 static const struct inode_ops stdio_inode_ops = {
@@ -112,120 +115,12 @@ static void stdio_ready(struct hostpoll *hp, u32 events)
     (void)waitq_wake(&h->wq, events, 0);
 }
 
-static u32 host_ready(struct stdio_host *h)
-{
-    int ev;
-
-    if (h->always_ready) {
-        return POLL_DEFAULT;
-    }
-    ev = host_poll(h->fd, POLLIN | POLLOUT | POLLPRI | POLLHUP | POLLERR | POLLRDHUP, 0);
-    return ev < 0 ? POLLERR : (u32)ev;
-}
-
 static u32 stdio_poll(struct file *f, struct poller *p)
 {
     struct stdio_host *h = to_host(f);
 
     poller_add(p, &h->wq);
-    return host_ready(h);
-}
-
-/* Until the host says `events` (or an end): 0, -EAGAIN, -ERESTARTSYS. */
-static int wait_ready(struct stdio_host *h, u32 events, bool nonblock)
-{
-    u32 want = events | POLLHUP | POLLERR;
-
-    if ((host_ready(h) & want) != 0) {
-        return 0;
-    }
-    if (nonblock) {
-        return -EAGAIN;
-    }
-    return waitq_wait_event(&h->wq, (host_ready(h) & want) != 0, PARK_INTERRUPTIBLE, CLOCK_NEVER);
-}
-
-static bool is_nonblock(struct file *f, u32 rwf)
-{
-    return file_nonblock(f) || (rwf & RWF_NOWAIT) != 0;
-}
-
-static ssize_t stdio_read(struct file *f, struct uio *u, u64 *pos, u32 rwf)
-{
-    struct stdio_host *h = to_host(f);
-    size_t size = min(uio_left(u), (size_t)CHUNK);
-    ssize_t n = stdio_tty_check(h, SIGTTIN);
-    void *buf;
-
-    (void)pos;
-    if (n == 0) {
-        n = wait_ready(h, POLLIN, is_nonblock(f, rwf));
-    }
-    if (n != 0 || size == 0) {
-        return n;
-    }
-    buf = heap_alloc(size);
-    if (buf == NULL) {
-        return -ENOMEM;
-    }
-    worker_block_begin();
-    n = host_read(h->fd, buf, size);
-    worker_block_end();
-    if (n > 0) {
-        n = uio_put(u, buf, (size_t)n);
-    }
-    heap_free(buf);
-    return n == -EINTR ? -ERESTARTSYS : n;
-}
-
-/* One piece; the host blocks for the rest of it only if it said there is room. */
-static ssize_t write_piece(struct stdio_host *h, struct uio *u, void *buf, bool nonblock)
-{
-    size_t limit = h->always_ready ? CHUNK : PAGE_SIZE;
-    ssize_t n = wait_ready(h, POLLOUT, nonblock);
-    struct uio saved = *u;
-
-    if (n != 0) {
-        return n;
-    }
-    n = uio_take(u, buf, min(uio_left(u), limit));
-    if (n <= 0) {
-        return n;
-    }
-    worker_block_begin();
-    n = host_write(h->fd, buf, (size_t)n);
-    worker_block_end();
-    *u = saved;
-    if (n > 0) {
-        uio_advance(u, (size_t)n);
-    }
-    return n == -EINTR ? -ERESTARTSYS : n;
-}
-
-static ssize_t stdio_write(struct file *f, struct uio *u, u64 *pos, u32 rwf)
-{
-    struct stdio_host *h = to_host(f);
-    void *buf = heap_alloc(h->always_ready ? CHUNK : PAGE_SIZE);
-    ssize_t done = 0, n = 0;
-
-    (void)pos;
-    if (buf == NULL) {
-        return -ENOMEM;
-    }
-    while (uio_left(u) > 0) {
-        n = write_piece(h, u, buf, is_nonblock(f, rwf));
-        if (n <= 0) {
-            break;
-        }
-        done += n;
-    }
-    heap_free(buf);
-    return done > 0 ? done : n;
-}
-
-static s64 stdio_seek(struct file *f, s64 off, int whence)
-{
-    return host_lseek(to_host(f)->fd, off, whence);
+    return stdio_ready_now(h);
 }
 
 static long stdio_ioctl(struct file *f, u32 cmd, u64 arg, const struct vfs_ctx *ctx)
@@ -255,6 +150,8 @@ static const struct file_ops stdio_file_ops = {
     .read = stdio_read,
     .write = stdio_write,
     .seek = stdio_seek,
+    .mmap = stdio_mmap,
+    .fsync = stdio_fsync,
     .ioctl = stdio_ioctl,
     .poll = stdio_poll,
     .release = stdio_release,
@@ -301,6 +198,7 @@ static struct stdio_host *host_new(int fd)
     h->inode.size = (u64)st.st_size;
     h->fd = fd;
     h->is_tty = S_ISCHR(st.st_mode) && host_ioctl(fd, TCGETS2, (u64)&tios) == 0;
+    mappable_init(&h->map, &stdio_mappable_ops, &h->inode);
     waitq_init(&h->wq);
     h->hp = (struct hostpoll){.fd = fd, .ready = stdio_ready};
     h->always_ready = hostpoll_add(&h->hp, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP) == -EPERM;

@@ -107,6 +107,9 @@ struct super *hostfs_super_new(int dirfd, const struct hostfs_options *options)
     hsb->sb.read_only = !options->writable;
     hsb->root_fd = dirfd;
     hsb->uid = host_geteuid();
+    if (hsb->uid == HOSTFS_OVERFLOW_ID) {
+        hsb->opt.overflow_is_root = false; /* that is us: not to be told apart */
+    }
     TAILQ_INIT(&hsb->lru);
     root = make_root(hsb);
     if (IS_ERR(root)) {
