@@ -152,7 +152,7 @@ static void boot_first(const struct boot_config *b, struct first_config *first)
     first->fdt = boot_fs_fds(b, &ctx);
     must(IS_ERR(first->fdt) ? (int)PTR_ERR(first->fdt) : 0, "standard streams");
     for (u32 i = 0; i < RLIM_NLIMITS; i++) {
-        bool given = i < b->nr_rlimits;
+        bool given = 2 * i + 1 < b->nr_rlimits; /* words, not pairs */
 
         first->rlimits[i].rlim_cur = given ? b->rlimits[2 * i] : RLIM_INFINITY;
         first->rlimits[i].rlim_max = given ? b->rlimits[2 * i + 1] : RLIM_INFINITY;

@@ -110,6 +110,7 @@ int kernel_boot(const struct kernel_config *config)
     kernel->total_ram = config->total_ram;
     kernel->boot_time_mono = clock_monotonic();
     kernel->boot_time_real = clock_realtime();
+    kernel->boot_time_boot = clock_boottime();
     kernel->uts_ns = uts_ns_new(config->hostname, "(none)");
     kernel->ipc_ns = ipc_ns_new();
     if (kernel->uts_ns == NULL || kernel->ipc_ns == NULL) {

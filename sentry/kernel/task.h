@@ -214,15 +214,15 @@ struct kernel {
     struct idr pids;         /* (t) tid -> struct task; tgids and pgids, sids share the numbers */
     u32 next_low_pid;        /* (t) where the pid search begins (300 after a wrap, as Linux) */
     u32 nr_tasks, max_tasks; /* (t) */
-    TAILQ_HEAD(pgrps, process_group) pgrps; /* (t) */
-    struct thread_group *first;             /* (c) counted: the sandbox's command */
-    struct thread_group *init;              /* (t) counted */
-    u64 total_ram;                          /* (c) bytes the sandbox is told it has */
-    u64 boot_time_mono, boot_time_real;     /* (c) ns */
-    struct futex_table *futexes;            /* (c) futex.c */
-    u8 boot_id[16];                         /* (c) random UUID */
-    u32 nr_cpus;                            /* (c) */
-    struct uts_ns *uts_ns;                  /* (c) the initial ones, counted */
+    TAILQ_HEAD(pgrps, process_group) pgrps;             /* (t) */
+    struct thread_group *first;                         /* (c) counted: the sandbox's command */
+    struct thread_group *init;                          /* (t) counted */
+    u64 total_ram;                                      /* (c) bytes the sandbox is told it has */
+    u64 boot_time_mono, boot_time_real, boot_time_boot; /* (c) ns on each clock */
+    struct futex_table *futexes;                        /* (c) futex.c */
+    u8 boot_id[16];                                     /* (c) random UUID */
+    u32 nr_cpus;                                        /* (c) */
+    struct uts_ns *uts_ns;                              /* (c) the initial ones, counted */
     struct ipc_ns *ipc_ns;
     _Atomic u64 total_forks, ctxt_switches;
 };

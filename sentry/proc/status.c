@@ -228,7 +228,7 @@ static int stat_line(struct task *t, struct seqbuf *s, bool whole)
     seq_printf(s, "%lu 0 %lu 0 %lu %lu %lu %lu %d %d %u 0 %lu %lu %lu %lu ", t->minflt, t->majflt,
                utime / CLK_TCK_NS, stime / CLK_TCK_NS, ids.cutime / CLK_TCK_NS,
                ids.cstime / CLK_TCK_NS, 20 + t->nice, t->nice, ids.nr_threads,
-               t->start_time / CLK_TCK_NS, u.total_vm,
+               (t->start_time - kernel->boot_time_boot) / CLK_TCK_NS, u.total_vm,
                (u.rss_anon + u.rss_file + u.rss_shmem) / PAGE_SIZE, task_rlimit(t, RLIMIT_RSS));
     seq_printf(s, "%lu %lu %lu 0 0 %lu %lu %lu %lu 0 0 0 %d %u %d %d 0 0 0 ", l.start_code,
                l.end_code, l.start_stack, sig.pending & 0x7fffffff, sig.blocked & 0x7fffffff,
