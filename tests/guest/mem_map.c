@@ -81,7 +81,7 @@ static void on_fault(int sig, siginfo_t *si, void *uc)
 TEST(a_fault_tells_its_address_and_can_be_repaired)
 {
     struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
-    char *p = pages(4, PROT_NONE);
+    volatile char *p = pages(4, PROT_NONE);
 
     EXPECT_EQ(sigaction(SIGSEGV, &sa, NULL), 0);
     p[2 * PAGE + 123] = 7;
