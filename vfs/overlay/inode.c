@@ -33,7 +33,7 @@ static struct overlay_inode *overlay_alloc(struct overlay_super *os, u64 ino, u3
         return NULL;
     }
     inode_init(&oi->inode, &os->sb, &overlay_inode_ops, ino, mode, uid, gid);
-    TAILQ_INIT(&oi->xattrs);
+    xattr_list_init(&oi->xattrs);
     if (S_ISREG(mode)) {
         mappable_init(&oi->file.map, &overlay_mappable_ops, &oi->inode);
     }
@@ -85,7 +85,7 @@ static void overlay_inode_free(struct overlay_inode *oi)
     } else if (S_ISLNK(mode)) {
         heap_free(oi->target);
     }
-    overlay_xattrs_fini(oi);
+    xattr_list_fini(&oi->xattrs);
     if (oi->lower == NULL) {
         atomic_fetch_sub(&os->nr_new, 1);
     }

@@ -21,6 +21,7 @@
 #include "vfs/icache.h"
 #include "vfs/mappable.h"
 #include "vfs/overlay/overlay.h"
+#include "vfs/xattr_list.h"
 
 #define OVERLAY_MAX_OFF ((u64)INT64_MAX & PAGE_MASK)
 
@@ -52,21 +53,14 @@ struct overlay_entry {
 RB_HEAD(overlay_names, overlay_entry);
 RB_HEAD(overlay_cookies, overlay_entry);
 
-struct overlay_xattr {
-    TAILQ_ENTRY(overlay_xattr) link;
-    u32 name_len, size;
-    char data[]; /* name, NUL, value */
-};
-
 /* Key: (i) inode.lock  (f) fill_lock, then inode.lock  (u) upper_lock */
 struct overlay_inode {
     struct inode inode;
     struct icache_link link;
-    struct inode *lower; /* (c) counted; NULL: new. The topmost of a directory's */
-    bool pinned;         /* (i) */
-    bool own_xattrs;     /* (i) */
-    u32 xattr_bytes;     /* (i) */
-    TAILQ_HEAD(overlay_xattrs, overlay_xattr) xattrs; /* (i) */
+    struct inode *lower;      /* (c) counted; NULL: new. The topmost of a directory's */
+    bool pinned;              /* (i) */
+    bool own_xattrs;          /* (i) */
+    struct xattr_list xattrs; /* (i) */
     union {
         struct {                            /* a directory */
             struct inode **more;            /* (c) heap: further lower directories, counted */
@@ -173,6 +167,5 @@ must_check int overlay_setxattr(struct inode *inode, const char *name, const voi
                                 size_t size, int flags);
 must_check ssize_t overlay_listxattr(struct inode *inode, char *buf, size_t size);
 must_check int overlay_removexattr(struct inode *inode, const char *name);
-void overlay_xattrs_fini(struct overlay_inode *oi);
 
 #endif

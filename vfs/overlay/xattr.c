@@ -1,68 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Extended attributes of an overlay: those of the lower inode until the first change, which copies
- * them all into a list of our own. Bounded, so that a guest cannot fill the heap with them. Rights
- * and prefixes were checked before; inode.lock is held by the wrappers.
+ * them all into a list of our own. inode.lock is held by the wrappers.
  */
 #include "vfs/overlay/overlay_priv.h"
 
 #include <linux/limits.h>
-#include <sys/xattr.h>
-
-#define XATTR_TOTAL_MAX (128 * KiB) /* names and values of one inode */
-
-static struct overlay_xattr *xattr_find(struct overlay_inode *oi, const char *name)
-{
-    struct overlay_xattr *x;
-
-    TAILQ_FOREACH (x, &oi->xattrs, link) {
-        if (strcmp(x->data, name) == 0) {
-            return x;
-        }
-    }
-    return NULL;
-}
-
-static void xattr_drop(struct overlay_inode *oi, struct overlay_xattr *x)
-{
-    TAILQ_REMOVE(&oi->xattrs, x, link);
-    oi->xattr_bytes -= x->name_len + x->size;
-    heap_free(x);
-}
-
-void overlay_xattrs_fini(struct overlay_inode *oi)
-{
-    while (!TAILQ_EMPTY(&oi->xattrs)) {
-        xattr_drop(oi, TAILQ_FIRST(&oi->xattrs));
-    }
-}
-
-static bool is_supported(const char *name)
-{
-    return strncmp(name, "user.", 5) == 0 || strncmp(name, "trusted.", 8) == 0 ||
-           strncmp(name, "security.", 9) == 0;
-}
-
-static int xattr_add(struct overlay_inode *oi, const char *name, const void *value, size_t size)
-{
-    size_t name_len = strlen(name);
-    struct overlay_xattr *x;
-
-    if (size > XATTR_TOTAL_MAX || oi->xattr_bytes + name_len + size > XATTR_TOTAL_MAX) {
-        return -ENOSPC;
-    }
-    x = heap_alloc(sizeof(*x) + name_len + 1 + size);
-    if (x == NULL) {
-        return -ENOMEM;
-    }
-    x->name_len = (u32)name_len;
-    x->size = (u32)size;
-    memcpy(x->data, name, name_len + 1);
-    memcpy(x->data + name_len + 1, value, size);
-    TAILQ_INSERT_HEAD(&oi->xattrs, x, link);
-    oi->xattr_bytes += x->name_len + x->size;
-    return 0;
-}
 
 /* ---- taking over the lower ones ---- */
 
@@ -70,10 +13,10 @@ static int take_one(struct overlay_inode *oi, const char *name, void *value)
 {
     ssize_t n = inode_getxattr(oi->lower, name, value, XATTR_SIZE_MAX);
 
-    if (n == -ENODATA || n == -EOPNOTSUPP || !is_supported(name)) {
+    if (n == -ENODATA || n == -EOPNOTSUPP || !xattr_list_supports(name)) {
         return 0;
     }
-    return n < 0 ? (int)n : xattr_add(oi, name, value, (size_t)n);
+    return n < 0 ? (int)n : xattr_list_set(&oi->xattrs, name, value, (size_t)n, 0);
 }
 
 static int take_all(struct overlay_inode *oi, char *names, ssize_t len)
@@ -110,7 +53,7 @@ static int take_over(struct overlay_inode *oi)
     }
     heap_free(names);
     if (err != 0) {
-        overlay_xattrs_fini(oi);
+        xattr_list_fini(&oi->xattrs);
         return err;
     }
     oi->own_xattrs = true;
@@ -122,99 +65,59 @@ static int take_over(struct overlay_inode *oi)
 ssize_t overlay_getxattr(struct inode *inode, const char *name, void *buf, size_t size)
 {
     struct overlay_inode *oi = overlay_i(inode);
-    struct overlay_xattr *x;
     ssize_t n;
 
-    if (!is_supported(name)) {
-        return -EOPNOTSUPP;
+    if (oi->own_xattrs || !xattr_list_supports(name)) {
+        return xattr_list_get(&oi->xattrs, name, buf, size);
     }
-    if (!oi->own_xattrs) {
-        n = inode_getxattr(oi->lower, name, buf, size);
-        return n == -EOPNOTSUPP ? -ENODATA : n;
-    }
-    x = xattr_find(oi, name);
-    if (x == NULL) {
-        return -ENODATA;
-    }
-    if (size == 0) {
-        return x->size;
-    }
-    if (size < x->size) {
-        return -ERANGE;
-    }
-    memcpy(buf, x->data + x->name_len + 1, x->size);
-    return x->size;
+    n = inode_getxattr(oi->lower, name, buf, size);
+    return n == -EOPNOTSUPP ? -ENODATA : n;
+}
+
+/* The attributes changed, and the inode is ours from now on. */
+static void changed(struct inode *inode)
+{
+    inode->ctime = inode_now();
+    overlay_pin(overlay_i(inode));
 }
 
 int overlay_setxattr(struct inode *inode, const char *name, const void *value, size_t size,
                      int flags)
 {
     struct overlay_inode *oi = overlay_i(inode);
-    struct overlay_xattr *old;
-    int err = is_supported(name) ? take_over(oi) : -EOPNOTSUPP;
+    int err = xattr_list_supports(name) ? take_over(oi) : -EOPNOTSUPP;
 
-    if (err != 0) {
-        return err;
+    if (err == 0) {
+        err = xattr_list_set(&oi->xattrs, name, value, size, flags);
     }
-    old = xattr_find(oi, name);
-    if ((flags & XATTR_CREATE) != 0 && old != NULL) {
-        return -EEXIST;
+    if (err == 0) {
+        changed(inode);
     }
-    if ((flags & XATTR_REPLACE) != 0 && old == NULL) {
-        return -ENODATA;
-    }
-    err = xattr_add(oi, name, value, size);
-    if (err != 0) {
-        return err;
-    }
-    if (old != NULL) {
-        xattr_drop(oi, old);
-    }
-    inode->ctime = inode_now();
-    overlay_pin(oi);
-    return 0;
+    return err;
 }
 
 ssize_t overlay_listxattr(struct inode *inode, char *buf, size_t size)
 {
     struct overlay_inode *oi = overlay_i(inode);
-    struct overlay_xattr *x;
-    size_t n = 0;
+    ssize_t len;
 
-    if (!oi->own_xattrs) {
-        ssize_t len = inode_listxattr(oi->lower, buf, size);
-
-        return len == -EOPNOTSUPP ? 0 : len;
+    if (oi->own_xattrs) {
+        return xattr_list_names(&oi->xattrs, buf, size);
     }
-    TAILQ_FOREACH (x, &oi->xattrs, link) {
-        size_t len = (size_t)x->name_len + 1;
-
-        if (size != 0) {
-            if (len > size - n) {
-                return -ERANGE;
-            }
-            memcpy(buf + n, x->data, len);
-        }
-        n += len;
-    }
-    return (ssize_t)n;
+    len = inode_listxattr(oi->lower, buf, size);
+    return len == -EOPNOTSUPP ? 0 : len;
 }
 
 int overlay_removexattr(struct inode *inode, const char *name)
 {
     struct overlay_inode *oi = overlay_i(inode);
-    struct overlay_xattr *x;
-    int err = is_supported(name) ? take_over(oi) : -EOPNOTSUPP;
+    int err = xattr_list_supports(name) ? take_over(oi) : -EOPNOTSUPP;
 
-    if (err != 0) {
-        return err;
+    if (err == 0) {
+        err = xattr_list_remove(&oi->xattrs, name);
     }
-    x = xattr_find(oi, name);
-    if (x == NULL) {
-        return -ENODATA;
+    if (err == 0) {
+        changed(inode);
     }
-    xattr_drop(oi, x);
-    inode->ctime = inode_now();
-    overlay_pin(oi);
-    return 0;
+    return err;
 }

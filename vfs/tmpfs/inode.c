@@ -26,7 +26,7 @@ struct inode *tmpfs_inode_new(struct tmpfs_super *ts, u32 mode, u64 rdev, u32 ui
     inode_init(&ti->inode, &ts->sb, &tmpfs_inode_ops, atomic_fetch_add(&ts->next_ino, 1) + 1, mode,
                uid, gid);
     ti->inode.rdev = rdev;
-    TAILQ_INIT(&ti->xattrs);
+    xattr_list_init(&ti->xattrs);
     if (S_ISDIR(mode)) {
         tmpfs_dir_init(ti);
     } else if (S_ISREG(mode)) {
@@ -44,7 +44,7 @@ static void tmpfs_inode_free(struct tmpfs_inode *ti)
     } else if (S_ISLNK(ti->inode.mode)) {
         heap_free(ti->target);
     }
-    tmpfs_xattrs_fini(ti);
+    xattr_list_fini(&ti->xattrs);
     inode_fini(&ti->inode);
     cache_del(tmpfs_inode_cache, ti);
     tmpfs_uncharge_inode(ts);

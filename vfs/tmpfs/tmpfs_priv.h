@@ -6,6 +6,7 @@
 #include "base/heap.h"
 #include "vfs/mappable.h"
 #include "vfs/tmpfs/tmpfs.h"
+#include "vfs/xattr_list.h"
 
 #include <bsd/sys/tree.h>
 
@@ -35,20 +36,13 @@ struct tmpfs_run {
 };
 RB_HEAD(tmpfs_runs, tmpfs_run);
 
-struct tmpfs_xattr {
-    TAILQ_ENTRY(tmpfs_xattr) link;
-    u32 name_len, size;
-    char data[]; /* name, NUL, value */
-};
-
 /*
  * Key: (i) inode.lock  (p) pages_lock. Pages come under pages_lock alone (a fault), but go only
  * with inode.lock held for writing too: whoever holds inode.lock may use a page without pages_lock.
  */
 struct tmpfs_inode {
     struct inode inode;
-    TAILQ_HEAD(tmpfs_xattrs, tmpfs_xattr) xattrs; /* (i) */
-    u32 xattr_bytes;                              /* (i) */
+    struct xattr_list xattrs; /* (i) */
     union {
         struct {                          /* a directory */
             struct tmpfs_names names;     /* (i) */
@@ -124,6 +118,5 @@ int tmpfs_setxattr(struct inode *inode, const char *name, const void *value, siz
                    int flags);
 ssize_t tmpfs_listxattr(struct inode *inode, char *buf, size_t size);
 int tmpfs_removexattr(struct inode *inode, const char *name);
-void tmpfs_xattrs_fini(struct tmpfs_inode *ti);
 
 #endif
