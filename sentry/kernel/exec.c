@@ -100,42 +100,13 @@ static int reset_handlers(struct task *t)
     return 0;
 }
 
-static int unshare_files(struct task *t)
-{
-    struct fdtable *copy, *old;
-
-    if (!fdtable_is_shared(t->vfs.fdt)) {
-        return 0;
-    }
-    copy = fdtable_copy(t->vfs.fdt, UINT32_MAX);
-    if (copy == NULL) {
-        return -ENOMEM;
-    }
-    spin_lock(&t->vfs_lock);
-    old = t->vfs.fdt;
-    t->vfs.fdt = copy;
-    spin_unlock(&t->vfs_lock);
-    fdtable_put(old);
-    return 0;
-}
-
-static void note_maxrss(struct task *t)
-{
-    struct mm_usage usage;
-
-    if (t->mm != NULL) {
-        mm_get_usage(t->mm, &usage);
-        t->tg->maxrss = max(t->tg->maxrss, usage.peak_rss);
-    }
-}
-
 /* Move into the new address space; the old one may die here. */
 static void switch_mm(struct task *t, struct exec_image *image, struct pcontext *pctx)
 {
     struct mm *old_mm;
     struct pcontext *old_ctx;
 
-    note_maxrss(t);
+    task_note_maxrss(t);
     spin_lock(&t->tg->siglock);
     old_ctx = t->pctx;
     t->pctx = pctx;
@@ -184,8 +155,8 @@ static int commit(struct task *t, struct exec_image *image, const struct cred *c
     }
     switch_mm(t, image, pctx);
     err = reset_handlers(t);
-    if (err == 0) {
-        err = unshare_files(t);
+    if (err == 0 && fdtable_is_shared(t->vfs.fdt)) {
+        err = task_unshare_files(t);
     }
     if (err != 0) {
         return err;

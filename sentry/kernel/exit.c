@@ -81,6 +81,17 @@ void task_drop_resources(struct task *t)
     t->ipc_ns = NULL;
 }
 
+/* The most memory the group has had resident, before t leaves its address space. */
+void task_note_maxrss(struct task *t)
+{
+    struct mm_usage usage;
+
+    if (t->mm != NULL) {
+        mm_get_usage(t->mm, &usage);
+        t->tg->maxrss = max(t->tg->maxrss, usage.peak_rss);
+    }
+}
+
 static void drop_mm(struct task *t)
 {
     struct mm *mm;
@@ -267,12 +278,7 @@ void task_exit(struct task *t, int status)
     t->exit_code = status;
     futex_exit_robust(t);
     clear_tid(t);
-    if (t->mm != NULL) {
-        struct mm_usage usage;
-
-        mm_get_usage(t->mm, &usage);
-        t->tg->maxrss = max(t->tg->maxrss, usage.peak_rss);
-    }
+    task_note_maxrss(t);
     t->tg->exit_uid = t->vfs.cred->uid;
     drop_mm(t);
     vfork_finish(t);

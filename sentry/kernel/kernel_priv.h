@@ -34,6 +34,8 @@ must_check int sigframe_push(struct task *t, const struct abi_siginfo *info,
 
 /* clone.c, exit.c */
 void task_drop_resources(struct task *t); /* files, fs, namespaces: whatever t holds of them */
+void task_note_maxrss(struct task *t);
+must_check int task_unshare_files(struct task *t); /* process.c */
 bool vfork_is_done(struct task *child);
 void vfork_finish(struct task *t);              /* exec or exit: let the parent go on */
 void tg_notify_parent(struct thread_group *tg); /* tasklist held: a zombie is ready */

@@ -233,7 +233,8 @@ static int unshare_fs(struct task *t)
     return 0;
 }
 
-static int unshare_files(struct task *t)
+/* A descriptor table of t's own. */
+int task_unshare_files(struct task *t)
 {
     struct fdtable *copy = fdtable_copy(t->vfs.fdt, UINT32_MAX), *old;
 
@@ -296,7 +297,7 @@ int task_unshare(struct task *t, u64 flags)
         err = unshare_fs(t);
     }
     if (err == 0 && (flags & CLONE_FILES) != 0) {
-        err = unshare_files(t);
+        err = task_unshare_files(t);
     }
     if (err == 0 && (flags & CLONE_NEWNS) != 0) {
         err = unshare_mounts(t);
