@@ -10,6 +10,7 @@
 #include "sentry/kernel/pidfd.h"
 #include "vfs/fdtable.h"
 
+#include <linux/capability.h>
 #include <linux/sched.h>
 
 #define CLONE_NEW_SUPPORTED (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)
@@ -41,7 +42,7 @@ static int check_flags(const struct task *t, const struct clone_args_k *args)
     if ((f & CLONE_NEW_REFUSED) != 0) {
         return -EINVAL; /* as a kernel built without these namespaces */
     }
-    if ((f & CLONE_NEW_SUPPORTED) != 0 && !cred_capable(t->vfs.cred, 21 /* CAP_SYS_ADMIN */)) {
+    if ((f & CLONE_NEW_SUPPORTED) != 0 && !cred_capable(t->vfs.cred, CAP_SYS_ADMIN)) {
         return -EPERM;
     }
     return 0;
@@ -242,8 +243,8 @@ static bool over_process_limit(struct task *t)
     u32 id = 1;
     struct task *other;
 
-    if (limit == RLIM_INFINITY || uid == 0 || cred_capable(t->vfs.cred, 24) ||
-        cred_capable(t->vfs.cred, 21) || kernel->nr_tasks < limit) {
+    if (limit == RLIM_INFINITY || uid == 0 || cred_capable(t->vfs.cred, CAP_SYS_RESOURCE) ||
+        cred_capable(t->vfs.cred, CAP_SYS_ADMIN) || kernel->nr_tasks < limit) {
         return false;
     }
     for (; (other = idr_next(&kernel->pids, &id)) != NULL; id++) {
@@ -369,7 +370,7 @@ long task_clone(struct task *t, const struct clone_args_k *args)
         if (want < 1 || want >= PID_LIMIT) {
             return -EINVAL;
         }
-        if (!cred_capable(t->vfs.cred, 21)) {
+        if (!cred_capable(t->vfs.cred, CAP_SYS_ADMIN)) {
             return -EPERM;
         }
     }

@@ -8,6 +8,7 @@
 #include "sentry/kernel/kernel_priv.h"
 #include "sentry/kernel/timer_priv.h"
 
+#include <linux/capability.h>
 #include <time.h>
 
 #define DELAYTIMER_MAX_COUNT INT32_MAX
@@ -114,7 +115,7 @@ static int resolve_clock(struct task *t, int clock, struct posix_timer *pt)
         return 0;
     case CLOCK_REALTIME_ALARM:
     case CLOCK_BOOTTIME_ALARM:
-        return cred_capable(t->vfs.cred, 35 /* CAP_WAKE_ALARM */) ? 0 : -EPERM;
+        return cred_capable(t->vfs.cred, CAP_WAKE_ALARM) ? 0 : -EPERM;
     case CLOCK_PROCESS_CPUTIME_ID:
         pt->cpu_clock = true;
         return 0;

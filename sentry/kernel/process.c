@@ -7,6 +7,7 @@
 #include "sentry/kernel/namespace.h"
 #include "vfs/fdtable.h"
 
+#include <linux/capability.h>
 #include <linux/sched.h>
 
 s32 task_pgid(struct task *t)
@@ -209,7 +210,7 @@ int task_may_inspect(struct task *t, struct task *target)
            c->gid == o->sgid && c->gid == o->gid && (o->cap_permitted & ~c->cap_permitted) == 0 &&
            target->tg->dumpable == 1;
     cred_put(o);
-    return same || cred_capable(c, 19 /* CAP_SYS_PTRACE */) ? 0 : -EPERM;
+    return same || cred_capable(c, CAP_SYS_PTRACE) ? 0 : -EPERM;
 }
 
 /* ---- unshare ---- */
@@ -290,7 +291,7 @@ int task_unshare(struct task *t, u64 flags)
         return -EINVAL;
     }
     if ((flags & (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)) != 0 &&
-        !cred_capable(t->vfs.cred, 21)) {
+        !cred_capable(t->vfs.cred, CAP_SYS_ADMIN)) {
         return -EPERM;
     }
     if ((flags & CLONE_FS) != 0) {

@@ -15,6 +15,8 @@
 
 #include "base/heap.h"
 
+#include <linux/capability.h>
+
 DEFINE_CACHE(sigqueue_cache, struct sigqueue);
 
 void sigpending_init(struct sigpending *p)
@@ -382,7 +384,7 @@ int signal_may_send(struct task *sender, struct task *target, int sig)
         return 0; /* a zombie: nothing happens */
     }
     if (c->euid == o->suid || c->euid == o->uid || c->uid == o->suid || c->uid == o->uid ||
-        cred_capable(c, 5 /* CAP_KILL */)) {
+        cred_capable(c, CAP_KILL)) {
         ret = 0;
     } else if (sig == SIGCONT && sender->tg->pgrp->session == target->tg->pgrp->session) {
         ret = 0;

@@ -15,6 +15,8 @@
 #include "sentry/kernel/timer.h"
 #include "vfs/fdtable.h"
 
+#include <linux/capability.h>
+
 DEFINE_CACHE(task_cache, struct task);
 DEFINE_CACHE(thread_group_cache, struct thread_group);
 DEFINE_CACHE(sighand_cache, struct sighand);
@@ -274,5 +276,5 @@ void task_mm_limits(struct task *t, struct mm_limits *out)
     out->data = t->tg->rlimits[RLIMIT_DATA].rlim_cur;
     out->stack = t->tg->rlimits[RLIMIT_STACK].rlim_cur;
     out->memlock = t->tg->rlimits[RLIMIT_MEMLOCK].rlim_cur;
-    out->may_lock = cred_capable(t->vfs.cred, 14 /* CAP_IPC_LOCK */);
+    out->may_lock = cred_capable(t->vfs.cred, CAP_IPC_LOCK);
 }

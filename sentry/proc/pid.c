@@ -9,6 +9,7 @@
 #include "vfs/dentry.h"
 #include "vfs/mount.h"
 
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -106,7 +107,7 @@ static ssize_t write_oom_adj(struct pseudo_node *n, struct file *f, const char *
     if (end == text || v < -1000 || v > 1000) {
         return -EINVAL;
     }
-    if (v < tg->oom_score_adj && !cred_capable(task_current()->vfs.cred, 24)) {
+    if (v < tg->oom_score_adj && !cred_capable(task_current()->vfs.cred, CAP_SYS_RESOURCE)) {
         return -EACCES;
     }
     tg->oom_score_adj = (s32)v;

@@ -6,6 +6,7 @@
 #include "vfs/fdtable.h"
 #include "vfs/tty.h"
 
+#include <linux/capability.h>
 #include <stdio.h>
 
 struct ids { /* one consistent picture under tasklist */
@@ -305,7 +306,8 @@ int show_limits(struct pseudo_node *n, struct seqbuf *s)
 
 int show_io(struct pseudo_node *n, struct seqbuf *s)
 {
-    if (task_current()->tg != node_task(n)->tg && !cred_capable(task_current()->vfs.cred, 19)) {
+    if (task_current()->tg != node_task(n)->tg &&
+        !cred_capable(task_current()->vfs.cred, CAP_SYS_PTRACE)) {
         return -EACCES;
     }
     return seq_puts(s, "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: "

@@ -9,6 +9,7 @@
 #include "sentry/kernel/signal.h"
 #include "sentry/syscalls/syscalls.h"
 
+#include <linux/capability.h>
 #include <linux/ioprio.h>
 #include <linux/membarrier.h>
 #include <linux/sched.h>
@@ -57,7 +58,8 @@ static struct task *target_of(struct task *t, int pid, long *err)
 static bool may_change(struct task *t, struct task *o)
 {
     const struct cred *c = t->vfs.cred, *oc = task_cred_get(o);
-    bool ok = oc == NULL || c->euid == oc->euid || c->euid == oc->uid || cred_capable(c, 23);
+    bool ok =
+        oc == NULL || c->euid == oc->euid || c->euid == oc->uid || cred_capable(c, CAP_SYS_NICE);
 
     if (oc != NULL) {
         cred_put(oc);
@@ -105,7 +107,7 @@ static long set_policy(struct task *t, int pid, int policy, int priority, int ni
     }
     if (!may_change(t, o)) {
         err = -EPERM;
-    } else if (is_realtime(policy) && !cred_capable(t->vfs.cred, 23) &&
+    } else if (is_realtime(policy) && !cred_capable(t->vfs.cred, CAP_SYS_NICE) &&
                task_rlimit(t, RLIMIT_RTPRIO) < (u64)priority) {
         err = -EPERM;
     } else {
@@ -392,7 +394,7 @@ static long set_nice(struct task *t, struct task *o, int nice, long ret)
     if (!may_change(t, o)) {
         return -EPERM;
     }
-    if (nice < o->nice && !cred_capable(t->vfs.cred, 23) &&
+    if (nice < o->nice && !cred_capable(t->vfs.cred, CAP_SYS_NICE) &&
         20 - nice > (int)min(task_rlimit(t, RLIMIT_NICE), 40UL)) {
         return -EACCES;
     }
@@ -506,7 +508,7 @@ long sys_ioprio_set(struct task *t, int which, int who, int ioprio)
         data >= 8 || (class == IOPRIO_CLASS_NONE && data != 0)) {
         return -EINVAL;
     }
-    if (class == IOPRIO_CLASS_RT && !cred_capable(t->vfs.cred, 21)) {
+    if (class == IOPRIO_CLASS_RT && !cred_capable(t->vfs.cred, CAP_SYS_ADMIN)) {
         return -EPERM;
     }
     o = which != IOPRIO_WHO_PROCESS || who == 0 ? task_get(t) : task_find(who);
