@@ -34,6 +34,18 @@ void clock_set_source(u64 (*monotonic)(void))
     source = monotonic;
 }
 
+struct timespec ns_timespec(u64 ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / NSEC_PER_SEC),
+                             .tv_nsec = (long)(ns % NSEC_PER_SEC)};
+}
+
+struct timeval ns_timeval(u64 ns)
+{
+    return (struct timeval){.tv_sec = (time_t)(ns / NSEC_PER_SEC),
+                            .tv_usec = (suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC)};
+}
+
 bool timespec_valid(const struct timespec *ts)
 {
     return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < (long)NSEC_PER_SEC;

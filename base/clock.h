@@ -7,13 +7,18 @@
 
 #include "base/base.h"
 
+#include <sys/time.h>
+#include <time.h>
+
 #define CLOCK_NEVER UINT64_MAX
 
 u64 clock_monotonic(void);
 u64 clock_realtime(void);
 u64 clock_boottime(void);
 
-struct timespec;
+/* ns as the structs of time.h. */
+struct timespec ns_timespec(u64 ns);
+struct timeval ns_timeval(u64 ns);
 /* now + *ts on the monotonic clock, CLOCK_NEVER when that overflows. *ts is valid and not negative.
  */
 u64 clock_deadline(const struct timespec *ts);

@@ -24,8 +24,7 @@
 
 static long futex_wait(_Atomic u32 *word, u32 value, u64 deadline, int op)
 {
-    struct timespec ts = {.tv_sec = (time_t)(deadline / NSEC_PER_SEC),
-                          .tv_nsec = (long)(deadline % NSEC_PER_SEC)};
+    struct timespec ts = ns_timespec(deadline);
 
     /* FUTEX_WAIT_BITSET: the time-out is absolute, on CLOCK_MONOTONIC. */
     return CALL(SYS_futex, word, FUTEX_WAIT_BITSET | op, value,

@@ -16,10 +16,7 @@
 
 struct timespec inode_now(void)
 {
-    u64 ns = clock_realtime();
-
-    return (struct timespec){.tv_sec = (time_t)(ns / NSEC_PER_SEC),
-                             .tv_nsec = (long)(ns % NSEC_PER_SEC)};
+    return ns_timespec(clock_realtime());
 }
 
 void inode_init(struct inode *inode, struct super *sb, const struct inode_ops *ops, u64 ino,

@@ -121,31 +121,14 @@ static u32 timerfd_poll(struct file *f, struct poller *p)
     return t->ticks > 0 ? POLLIN : 0;
 }
 
-static struct timespec ns_to_timespec(u64 ns)
-{
-    return (struct timespec){.tv_sec = (time_t)(ns / NSEC_PER_SEC),
-                             .tv_nsec = (long)(ns % NSEC_PER_SEC)};
-}
-
-static int timespec_to_ns(const struct timespec *ts, u64 *ns)
-{
-    if (ts->tv_sec < 0 || (u64)ts->tv_nsec >= NSEC_PER_SEC) {
-        return -EINVAL;
-    }
-    *ns = (u64)ts->tv_sec > INT64_MAX / NSEC_PER_SEC - 1
-              ? INT64_MAX
-              : (u64)ts->tv_sec * NSEC_PER_SEC + (u64)ts->tv_nsec;
-    return 0;
-}
-
 /* Lock held. */
 static void current_setting(struct timerfd *t, struct itimerspec *out)
 {
     u64 now = clock_monotonic();
     u64 left = t->deadline != CLOCK_NEVER && t->deadline > now ? t->deadline - now : 0;
 
-    out->it_value = ns_to_timespec(left);
-    out->it_interval = ns_to_timespec(t->interval);
+    out->it_value = ns_timespec(left);
+    out->it_interval = ns_timespec(t->interval);
 }
 
 static u64 clock_now(int clockid)
@@ -179,10 +162,11 @@ int timerfd_set(struct file *f, int flags, const struct itimerspec *new, struct 
     u64 value, interval;
 
     if (!file_is_timerfd(f) || (flags & ~(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET)) != 0 ||
-        timespec_to_ns(&new->it_value, &value) != 0 ||
-        timespec_to_ns(&new->it_interval, &interval) != 0) {
+        !timespec_valid(&new->it_value) || !timespec_valid(&new->it_interval)) {
         return -EINVAL;
     }
+    value = timespec_ns(&new->it_value);
+    interval = timespec_ns(&new->it_interval);
     SPIN_GUARD(&t->lock);
     forward(t);
     if (old != NULL) {

@@ -240,8 +240,7 @@ static struct timeval timeo_out(u64 timeo)
     if (timeo == CLOCK_NEVER) {
         return (struct timeval){0};
     }
-    return (struct timeval){(time_t)(timeo / NSEC_PER_SEC),
-                            (suseconds_t)(timeo % NSEC_PER_SEC / NSEC_PER_USEC)};
+    return ns_timeval(timeo);
 }
 
 /* Twice what was asked for, as Linux keeps it; `force` passes the limit. */

@@ -187,10 +187,8 @@ int rusage_copy_out(uaddr uru, u64 utime, u64 stime, u64 maxrss, const struct ru
 {
     struct rusage ru = {0};
 
-    ru.ru_utime.tv_sec = (time_t)(utime / NSEC_PER_SEC);
-    ru.ru_utime.tv_usec = (suseconds_t)(utime % NSEC_PER_SEC / NSEC_PER_USEC);
-    ru.ru_stime.tv_sec = (time_t)(stime / NSEC_PER_SEC);
-    ru.ru_stime.tv_usec = (suseconds_t)(stime % NSEC_PER_SEC / NSEC_PER_USEC);
+    ru.ru_utime = ns_timeval(utime);
+    ru.ru_stime = ns_timeval(stime);
     ru.ru_maxrss = (long)(maxrss / KiB);
     if (counts != NULL) {
         ru.ru_minflt = (long)counts->minflt;

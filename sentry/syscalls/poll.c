@@ -140,7 +140,7 @@ static u64 time_left(u64 deadline)
 static long finish(long ret, u64 deadline, uaddr utime, bool is_timeval)
 {
     u64 left = time_left(deadline);
-    struct timespec ts = {(time_t)(left / NSEC_PER_SEC), (long)(left % NSEC_PER_SEC)};
+    struct timespec ts = ns_timespec(left);
     struct timeval tv = {ts.tv_sec, ts.tv_nsec / 1000};
     int err;
 

@@ -481,7 +481,7 @@ long sys_recvmmsg(struct task *t, int fd, uaddr msgs, unsigned int count, int fl
     if (timeout != 0 && done > 0) {
         now = clock_monotonic();
         now = deadline > now ? deadline - now : 0;
-        left = (struct timespec){(time_t)(now / NSEC_PER_SEC), (long)(now % NSEC_PER_SEC)};
+        left = ns_timespec(now);
         if (copy_out(timeout, &left, sizeof(left)) != 0) {
             return -EFAULT;
         }

@@ -15,11 +15,6 @@
 #define CLOCK_TICK_NS      10000000UL /* USER_HZ 100 */
 #define CPUCLOCK_PERTHREAD 4
 
-static struct timespec to_timespec(u64 ns)
-{
-    return (struct timespec){(time_t)(ns / NSEC_PER_SEC), (long)(ns % NSEC_PER_SEC)};
-}
-
 /* A CPU clock id of pthread_getcpuclockid: ~pid << 3 | kind (linux/posix-timers). */
 static int cpu_clock_read(struct task *t, int id, u64 *ns)
 {
@@ -90,7 +85,7 @@ long sys_clock_gettime(struct task *t, int clock, uaddr uts)
     if (err != 0) {
         return err;
     }
-    ts = to_timespec(ns);
+    ts = ns_timespec(ns);
     return copy_out(uts, &ts, sizeof(ts));
 }
 
@@ -126,9 +121,7 @@ long sys_clock_settime(struct task *t, int clock, uaddr uts)
 long sys_gettimeofday(struct task *t, uaddr utv, uaddr utz)
 {
     struct timezone tz = {0};
-    u64 ns = clock_realtime();
-    struct timeval tv = {(time_t)(ns / NSEC_PER_SEC),
-                         (suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC)};
+    struct timeval tv = ns_timeval(clock_realtime());
 
     (void)t;
     if (utv != 0 && copy_out(utv, &tv, sizeof(tv)) != 0) {
@@ -205,8 +198,7 @@ static long adjust(uaddr utx)
     tx.constant = 2;
     tx.precision = 1;
     tx.tolerance = 32768000;
-    tx.time.tv_sec = (time_t)(now / NSEC_PER_SEC);
-    tx.time.tv_usec = (suseconds_t)(now % NSEC_PER_SEC / NSEC_PER_USEC);
+    tx.time = ns_timeval(now);
     return copy_out(utx, &tx, sizeof(tx)) != 0 ? -EFAULT : TIME_ERROR;
 }
 
@@ -241,7 +233,7 @@ static long sleep_until(u64 deadline)
 static long rem_out(uaddr urem, u64 deadline, long ret)
 {
     u64 now = clock_monotonic();
-    struct timespec rem = to_timespec(deadline > now ? deadline - now : 0);
+    struct timespec rem = ns_timespec(deadline > now ? deadline - now : 0);
 
     if (urem != 0 && copy_out(urem, &rem, sizeof(rem)) != 0) {
         return -EFAULT;

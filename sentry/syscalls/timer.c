@@ -21,15 +21,9 @@ static u64 timeval_ns(const struct timeval *tv)
     return timespec_ns(&ts);
 }
 
-static struct timeval to_timeval(u64 ns)
-{
-    return (struct timeval){(time_t)(ns / NSEC_PER_SEC),
-                            (suseconds_t)(ns % NSEC_PER_SEC / NSEC_PER_USEC)};
-}
-
 static int itimer_out(uaddr u, const struct itimer_value *v)
 {
-    struct itimerval out = {to_timeval(v->interval), to_timeval(v->value)};
+    struct itimerval out = {ns_timeval(v->interval), ns_timeval(v->value)};
 
     return copy_out(u, &out, sizeof(out));
 }
@@ -122,10 +116,7 @@ long sys_timer_create(struct task *t, int clock, uaddr uevent, uaddr uid)
 
 static int spec_out(uaddr u, const struct itimer_value *v)
 {
-    struct itimerspec out = {
-        {(time_t)(v->interval / NSEC_PER_SEC), (long)(v->interval % NSEC_PER_SEC)},
-        {(time_t)(v->value / NSEC_PER_SEC), (long)(v->value % NSEC_PER_SEC)},
-    };
+    struct itimerspec out = {ns_timespec(v->interval), ns_timespec(v->value)};
 
     return copy_out(u, &out, sizeof(out));
 }
