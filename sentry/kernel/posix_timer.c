@@ -206,25 +206,32 @@ static void read_timer(struct posix_timer *pt, struct itimer_value *out)
     out->value = pt->expires == 0 ? 0 : pt->expires > now ? pt->expires - now : 1;
 }
 
-static struct posix_timer *timer_find(struct itimer_set *set, int id)
-{
-    return id >= 0 ? idr_find(&set->posix, (u32)id) : NULL;
-}
-
-int posix_timer_gettime(struct task *t, int id, struct itimer_value *out)
+/* t's timer `id` with its set locked, or NULL (-EINVAL) with nothing locked. */
+static struct posix_timer *timer_lock(struct task *t, int id)
 {
     struct itimer_set *set = t->tg->timers;
     struct posix_timer *pt;
 
-    if (set == NULL) {
-        return -EINVAL;
+    if (set == NULL || id < 0) {
+        return NULL;
     }
-    SPIN_GUARD(&set->lock);
-    pt = timer_find(set, id);
+    spin_lock(&set->lock);
+    pt = idr_find(&set->posix, (u32)id);
+    if (pt == NULL) {
+        spin_unlock(&set->lock);
+    }
+    return pt;
+}
+
+int posix_timer_gettime(struct task *t, int id, struct itimer_value *out)
+{
+    struct posix_timer *pt = timer_lock(t, id);
+
     if (pt == NULL) {
         return -EINVAL;
     }
     read_timer(pt, out);
+    spin_unlock(&pt->set->lock);
     return 0;
 }
 
@@ -244,14 +251,8 @@ static u64 absolute_to_source(const struct posix_timer *pt, u64 value)
 int posix_timer_settime(struct task *t, int id, bool absolute, const struct itimer_value *new,
                         struct itimer_value *old)
 {
-    struct itimer_set *set = t->tg->timers;
-    struct posix_timer *pt;
+    struct posix_timer *pt = timer_lock(t, id);
 
-    if (set == NULL) {
-        return -EINVAL;
-    }
-    SPIN_GUARD(&set->lock);
-    pt = timer_find(set, id);
     if (pt == NULL) {
         return -EINVAL;
     }
@@ -264,46 +265,39 @@ int posix_timer_settime(struct task *t, int id, bool absolute, const struct itim
         pt->expires = absolute ? absolute_to_source(pt, new->value) : timer_now(pt) + new->value;
     }
     if (pt->cpu_clock) {
-        cpu_timers_rearm(set);
+        cpu_timers_rearm(pt->set);
     } else if (pt->expires != 0) {
         ktimer_arm(&pt->kt, pt->expires);
     } else {
         (void)ktimer_cancel(&pt->kt);
     }
+    spin_unlock(&pt->set->lock);
     return 0;
 }
 
 int posix_timer_getoverrun(struct task *t, int id)
 {
-    struct itimer_set *set = t->tg->timers;
-    struct posix_timer *pt;
+    struct posix_timer *pt = timer_lock(t, id);
+    int overrun;
 
-    if (set == NULL) {
+    if (pt == NULL) {
         return -EINVAL;
     }
-    SPIN_GUARD(&set->lock);
-    pt = timer_find(set, id);
-    return pt != NULL ? (int)pt->overrun_last : -EINVAL;
+    overrun = (int)pt->overrun_last;
+    spin_unlock(&pt->set->lock);
+    return overrun;
 }
 
 int posix_timer_delete(struct task *t, int id)
 {
-    struct itimer_set *set = t->tg->timers;
-    struct posix_timer *pt;
+    struct posix_timer *pt = timer_lock(t, id);
 
-    if (set == NULL) {
-        return -EINVAL;
-    }
-    spin_lock(&set->lock);
-    pt = timer_find(set, id);
-    if (pt != NULL) {
-        pt->expires = 0;
-        (void)idr_remove(&set->posix, (u32)id);
-    }
-    spin_unlock(&set->lock);
     if (pt == NULL) {
         return -EINVAL;
     }
+    pt->expires = 0;
+    (void)idr_remove(&pt->set->posix, (u32)id);
+    spin_unlock(&pt->set->lock);
     posix_timer_free(pt);
     return 0;
 }
