@@ -239,46 +239,63 @@ static u32 requeue_key(struct futex_bucket *from, const struct futex_key *key,
     return moved;
 }
 
+int futex_lock_pair(struct task *t, uaddr addr, uaddr addr2, bool shared, const u32 *expected,
+                    struct futex_pair *p)
+{
+    u32 now = 0;
+
+    for (;;) {
+        int err = mm_futex_key(t->mm, addr, shared, &p->key);
+
+        if (err == 0) {
+            err = mm_futex_key(t->mm, addr2, shared, &p->key2);
+        }
+        if (err == 0 && expected != NULL) {
+            err = mm_load_u32(t->mm, addr, &now); /* fault it in */
+        }
+        if (err != 0) {
+            return err;
+        }
+        p->b = futex_bucket_of(&p->key);
+        p->b2 = futex_bucket_of(&p->key2);
+        mutex_lock_two(&p->b->lock, &p->b2->lock);
+        if (expected == NULL || mm_load_u32_nofault(t->mm, addr, &now) == 0) {
+            break;
+        }
+        futex_unlock_pair(p);
+    }
+    if (expected != NULL && now != *expected) {
+        futex_unlock_pair(p);
+        return -EAGAIN;
+    }
+    return 0;
+}
+
+void futex_unlock_pair(struct futex_pair *p)
+{
+    mutex_unlock_two(&p->b->lock, &p->b2->lock);
+}
+
 long futex_requeue(struct task *t, uaddr addr, uaddr addr2, bool shared, u32 wake, u32 requeue,
                    const u32 *expected)
 {
-    struct futex_key key, key2;
-    struct futex_bucket *b, *b2;
-    u32 now = 0, woken;
+    struct futex_pair p;
     long moved = 0;
+    u32 woken;
     int err;
 
     if ((s32)wake < 0 || (s32)requeue < 0) {
         return -EINVAL;
     }
-    for (;;) {
-        err = mm_futex_key(t->mm, addr, shared, &key);
-        if (err == 0) {
-            err = mm_futex_key(t->mm, addr2, shared, &key2);
-        }
-        if (err == 0 && expected != NULL) {
-            err = mm_load_u32(t->mm, addr, &now);
-        }
-        if (err != 0) {
-            return err;
-        }
-        b = futex_bucket_of(&key);
-        b2 = futex_bucket_of(&key2);
-        mutex_lock_two(&b->lock, &b2->lock);
-        if (expected == NULL || mm_load_u32_nofault(t->mm, addr, &now) == 0) {
-            break;
-        }
-        mutex_unlock_two(&b->lock, &b2->lock);
+    err = futex_lock_pair(t, addr, addr2, shared, expected, &p);
+    if (err != 0) {
+        return err;
     }
-    if (expected != NULL && now != *expected) {
-        mutex_unlock_two(&b->lock, &b2->lock);
-        return -EAGAIN;
+    woken = wake_key(p.b, &p.key, wake, FUTEX_BITSET_MATCH_ANY, &err);
+    if (err == 0 && !futex_key_same(&p.key, &p.key2)) {
+        moved = requeue_key(p.b, &p.key, p.b2, &p.key2, requeue);
     }
-    woken = wake_key(b, &key, wake, FUTEX_BITSET_MATCH_ANY, &err);
-    if (err == 0 && !futex_key_same(&key, &key2)) {
-        moved = requeue_key(b, &key, b2, &key2, requeue);
-    }
-    mutex_unlock_two(&b->lock, &b2->lock);
+    futex_unlock_pair(&p);
     return err != 0 ? err : (long)woken + moved;
 }
 

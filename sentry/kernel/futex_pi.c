@@ -212,51 +212,59 @@ long futex_wait_requeue_pi(struct task *t, uaddr addr, bool shared, u32 value, u
     return err == -ERESTARTSYS ? -EWOULDBLOCK : err;
 }
 
+/* Every waiter agrees on the target? Nothing may move otherwise. Locked. */
+static bool all_want(const struct futex_pair *p)
+{
+    const struct futex_waiter *w;
+
+    TAILQ_FOREACH (w, &p->b->waiters, link) {
+        if (futex_key_same(&w->key, &p->key) &&
+            (!w->requeue_pi || !futex_key_same(&w->pi_key, &p->key2))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static u32 move_to_pi(struct futex_pair *p, u32 limit)
+{
+    struct futex_waiter *w, *next;
+    u32 moved = 0;
+
+    for (w = TAILQ_FIRST(&p->b->waiters); w != NULL && moved < limit; w = next) {
+        next = TAILQ_NEXT(w, link);
+        if (futex_key_same(&w->key, &p->key)) {
+            TAILQ_REMOVE(&p->b->waiters, w, link);
+            w->key = p->key2;
+            w->pi = PI_WAITER;
+            TAILQ_INSERT_TAIL(&p->b2->waiters, w, link);
+            __atomic_store_n(&w->bucket, p->b2, __ATOMIC_RELEASE);
+            moved++;
+        }
+    }
+    return moved;
+}
+
 long futex_cmp_requeue_pi(struct task *t, uaddr addr, uaddr addr2, bool shared, u32 requeue,
                           u32 expected)
 {
-    struct futex_key key, key2;
-    struct futex_bucket *b, *b2;
-    struct futex_waiter *w, *next;
-    u32 now, moved = 0;
-    int err = mm_futex_key(t->mm, addr2, shared, &key2);
+    struct futex_pair p;
+    u32 moved = 0;
+    int err;
 
     if (addr == addr2) {
         return -EINVAL;
     }
-    if (err == 0) {
-        err = futex_lock_and_read(t, addr, shared, &key, &b, &now);
-    }
+    err = futex_lock_pair(t, addr, addr2, shared, &expected, &p);
     if (err != 0) {
         return err;
     }
-    if (now != expected) {
-        mutex_unlock(&b->lock);
-        return -EAGAIN;
+    if (all_want(&p)) {
+        moved = move_to_pi(&p, requeue + 1);
+    } else {
+        err = -EINVAL;
     }
-    /* Check that every waiter agrees on the target before anything moves. */
-    TAILQ_FOREACH (w, &b->waiters, link) {
-        if (futex_key_same(&w->key, &key) &&
-            (!w->requeue_pi || !futex_key_same(&w->pi_key, &key2))) {
-            mutex_unlock(&b->lock);
-            return -EINVAL;
-        }
-    }
-    mutex_unlock(&b->lock);
-    b2 = futex_bucket_of(&key2);
-    mutex_lock_two(&b->lock, &b2->lock);
-    for (w = TAILQ_FIRST(&b->waiters); w != NULL && moved < requeue + 1; w = next) {
-        next = TAILQ_NEXT(w, link);
-        if (futex_key_same(&w->key, &key) && w->requeue_pi) {
-            TAILQ_REMOVE(&b->waiters, w, link);
-            w->key = key2;
-            w->pi = PI_WAITER;
-            TAILQ_INSERT_TAIL(&b2->waiters, w, link);
-            __atomic_store_n(&w->bucket, b2, __ATOMIC_RELEASE);
-            moved++;
-        }
-    }
-    mutex_unlock_two(&b->lock, &b2->lock);
+    futex_unlock_pair(&p);
     if (moved > 0) {
         u32 value;
 
@@ -265,7 +273,7 @@ long futex_cmp_requeue_pi(struct task *t, uaddr addr, uaddr addr2, bool shared, 
             u32 seen = value;
 
             if ((value & FUTEX_TID_MASK) == 0) {
-                err = hand_over(t, addr2, &key2, value);
+                err = hand_over(t, addr2, &p.key2, value);
                 break;
             }
             err = mm_cmpxchg_u32(t->mm, addr2, &seen, value | FUTEX_WAITERS);

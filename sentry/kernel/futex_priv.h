@@ -42,6 +42,15 @@ bool futex_unqueue(struct futex_waiter *w);
 /* Lock the bucket of addr with *word read under the lock; the bucket stays locked on success. */
 must_check int futex_lock_and_read(struct task *t, uaddr addr, bool shared, struct futex_key *key,
                                    struct futex_bucket **b, u32 *value);
+/* Two futexes with their buckets locked. */
+struct futex_pair {
+    struct futex_key key, key2;
+    struct futex_bucket *b, *b2;
+};
+/* -EAGAIN: *expected is given and not what addr holds. Locked on success. */
+must_check int futex_lock_pair(struct task *t, uaddr addr, uaddr addr2, bool shared,
+                               const u32 *expected, struct futex_pair *p);
+void futex_unlock_pair(struct futex_pair *p);
 /* Hand a dead owner's PI futex to a waiter. */
 void futex_pi_owner_died(struct task *t, uaddr addr);
 
