@@ -178,6 +178,19 @@ void futex_pi_owner_died(struct task *t, uaddr addr)
 
 /* ---- requeue to a PI futex: pthread_cond with PTHREAD_PRIO_INHERIT ---- */
 
+/* By key, not by address: two mappings of one word are one futex, which cannot be its own target.
+ */
+static int check_distinct(struct task *t, uaddr addr, uaddr addr2, bool shared)
+{
+    struct futex_key key, key2;
+    int err = mm_futex_key(t->mm, addr, shared, &key);
+
+    if (err == 0) {
+        err = mm_futex_key(t->mm, addr2, shared, &key2);
+    }
+    return err == 0 && futex_key_same(&key, &key2) ? -EINVAL : err;
+}
+
 long futex_wait_requeue_pi(struct task *t, uaddr addr, bool shared, u32 value, u64 deadline,
                            uaddr addr2)
 {
@@ -186,10 +199,10 @@ long futex_wait_requeue_pi(struct task *t, uaddr addr, bool shared, u32 value, u
     u32 now;
     int err;
 
-    if (addr == addr2) {
-        return -EINVAL;
+    err = check_distinct(t, addr, addr2, shared);
+    if (err == 0) {
+        err = mm_futex_key(t->mm, addr2, shared, &w.pi_key);
     }
-    err = mm_futex_key(t->mm, addr2, shared, &w.pi_key);
     if (err == 0) {
         err = futex_lock_and_read(t, addr, shared, &w.key, &b, &now);
     }
@@ -252,14 +265,18 @@ long futex_cmp_requeue_pi(struct task *t, uaddr addr, uaddr addr2, bool shared, 
     u32 moved = 0;
     int err;
 
-    if (addr == addr2) {
+    if ((s32)requeue < 0) {
         return -EINVAL;
     }
-    err = futex_lock_pair(t, addr, addr2, shared, &expected, &p);
+    err = check_distinct(t, addr, addr2, shared);
+    if (err == 0) {
+        err = futex_lock_pair(t, addr, addr2, shared, &expected, &p);
+    }
     if (err != 0) {
         return err;
     }
-    if (all_want(&p)) {
+    if (!futex_key_same(&p.key, &p.key2) &&
+        all_want(&p)) { /* a remap since would requeue for ever */
         moved = move_to_pi(&p, requeue + 1);
     } else {
         err = -EINVAL;
