@@ -85,6 +85,8 @@ must_check struct fs_context *fs_context_new(const struct path *root, const stru
 must_check struct fs_context *fs_context_copy(struct fs_context *fs);
 struct fs_context *fs_context_get(struct fs_context *fs);
 void fs_context_put(struct fs_context *fs);
+/* Root and cwd as they are now, counted; either may be NULL. */
+void fs_context_paths(struct fs_context *fs, struct path *root, struct path *cwd);
 
 /* Replace an on-mounted path by the root of the topmost mount on it; true if it moved. */
 bool path_follow_mounts(struct path *path);

@@ -184,6 +184,19 @@ struct fs_context *fs_context_get(struct fs_context *fs)
     return fs;
 }
 
+void fs_context_paths(struct fs_context *fs, struct path *root, struct path *cwd)
+{
+    READ_GUARD(&fs->lock);
+    if (root != NULL) {
+        *root = fs->root;
+        path_get(root);
+    }
+    if (cwd != NULL) {
+        *cwd = fs->cwd;
+        path_get(cwd);
+    }
+}
+
 void fs_context_put(struct fs_context *fs)
 {
     if (fs == NULL || !ref_put(&fs->ref)) {

@@ -49,7 +49,6 @@ typedef u64 sigmask_t; /* bit n-1 is signal n */
 struct sigqueue {
     TAILQ_ENTRY(sigqueue) link;
     struct abi_siginfo info;
-    struct posix_timer *timer; /* whose overrun is computed on delivery, or NULL */
 };
 
 struct sigpending {
@@ -200,7 +199,6 @@ struct task {
     int ioprio;                             /* (a) accepted and reported */
     u64 timer_slack;                        /* (o) ns */
     u32 personality;                        /* (o) */
-    char wchan[24]; /* (o) what it sleeps in, for /proc and dumps: static text copied */
 
     struct uts_ns *uts_ns;      /* (o) counted */
     struct ipc_ns *ipc_ns;      /* (o) counted */

@@ -3,7 +3,6 @@
 #include "base/heap.h"
 #include "sentry/kernel/process.h"
 #include "sentry/proc/proc_priv.h"
-#include "vfs/dentry.h"
 #include "vfs/fdtable.h"
 #include "vfs/mount.h"
 
@@ -24,9 +23,6 @@ static struct file *node_file(struct task *t, int fd)
 static ssize_t fd_readlink(struct pseudo_node *n, const struct vfs_ctx *ctx, char *buf, size_t size)
 {
     AUTOPUT_FILE f = node_file(node_task(n), (int)n->num);
-    char *tmp, *text;
-    struct path root;
-    ssize_t len;
 
     if (task_may_inspect(task_current(), node_task(n)) != 0) {
         return -EACCES;
@@ -34,22 +30,8 @@ static ssize_t fd_readlink(struct pseudo_node *n, const struct vfs_ctx *ctx, cha
     if (f == NULL) {
         return -ENOENT;
     }
-    tmp = heap_alloc(PATH_LEN_MAX);
-    if (tmp == NULL) {
-        return -ENOMEM;
-    }
-    read_lock(&ctx->fs->lock);
-    root = ctx->fs->root;
-    path_get(&root);
-    read_unlock(&ctx->fs->lock);
-    text = path_text(&f->path, &root, tmp, PATH_LEN_MAX);
-    path_put(&root);
-    len = IS_ERR(text) ? PTR_ERR(text) : (ssize_t)min(strlen(text), size);
-    if (len > 0) {
-        memcpy(buf, text, (size_t)len);
-    }
-    heap_free(tmp);
-    return len;
+    (void)ctx;
+    return proc_path_text(&f->path, buf, size);
 }
 
 static int fd_follow(struct pseudo_node *n, const struct vfs_ctx *ctx, struct path *out)
@@ -95,26 +77,10 @@ static const struct pseudo_entry fd_entry = {
 };
 static const struct pseudo_entry fdinfo_entry = PSEUDO_FILE("fdinfo", 0400, show_fdinfo);
 
-static int parse_fd(struct name name)
-{
-    s64 v = 0;
-
-    if (name.len == 0 || name.len > 9 || (name.str[0] == '0' && name.len > 1)) {
-        return -1;
-    }
-    for (u32 i = 0; i < name.len; i++) {
-        if (name.str[i] < '0' || name.str[i] > '9') {
-            return -1;
-        }
-        v = v * 10 + (name.str[i] - '0');
-    }
-    return (int)v;
-}
-
 static int lookup(struct pseudo_node *dir, struct name name, const struct pseudo_entry *entry,
                   struct pseudo_child *out)
 {
-    int fd = parse_fd(name);
+    int fd = proc_parse_number(name);
     struct file *f = fd >= 0 ? node_file(node_task(dir), fd) : NULL;
 
     if (f == NULL) {

@@ -183,10 +183,7 @@ static int mounts_of(struct pseudo_node *n, struct seqbuf *s, bool mountinfo)
     spin_lock(&t->vfs_lock);
     ns = t->vfs.mnt_ns != NULL ? mnt_ns_get(t->vfs.mnt_ns) : NULL;
     spin_unlock(&t->vfs_lock);
-    read_lock(&fs->lock);
-    root = fs->root;
-    path_get(&root);
-    read_unlock(&fs->lock);
+    fs_context_paths(fs, &root, NULL);
     if (ns != NULL) {
         mnt_ns_show(ns, &root, mountinfo, emit_seq, s);
         mnt_ns_put(ns);
@@ -228,7 +225,7 @@ static u32 poll_mounts(struct pseudo_node *n, u64 *seen, struct poller *p)
 
 /* ---- links ---- */
 
-static ssize_t put_path(const struct path *p, char *buf, size_t size)
+ssize_t proc_path_text(const struct path *p, char *buf, size_t size)
 {
     char *tmp = heap_alloc(PATH_LEN_MAX), *text;
     struct fs_context *fs = task_current()->vfs.fs;
@@ -238,10 +235,7 @@ static ssize_t put_path(const struct path *p, char *buf, size_t size)
     if (tmp == NULL) {
         return -ENOMEM;
     }
-    read_lock(&fs->lock);
-    root = fs->root;
-    path_get(&root);
-    read_unlock(&fs->lock);
+    fs_context_paths(fs, &root, NULL);
     text = path_text(p, &root, tmp, PATH_LEN_MAX);
     path_put(&root);
     n = IS_ERR(text) ? PTR_ERR(text) : (ssize_t)min(strlen(text), size);
@@ -281,10 +275,7 @@ static int find_link(struct task *t, enum which_link which, struct path *out)
     if (fs == NULL) {
         return -ENOENT;
     }
-    read_lock(&fs->lock);
-    *out = which == LINK_CWD ? fs->cwd : fs->root;
-    path_get(out);
-    read_unlock(&fs->lock);
+    fs_context_paths(fs, which == LINK_ROOT ? out : NULL, which == LINK_CWD ? out : NULL);
     fs_context_put(fs);
     return 0;
 }
@@ -295,7 +286,7 @@ static ssize_t link_text(struct pseudo_node *n, enum which_link which, char *buf
     ssize_t ret = find_link(node_task(n), which, &p);
 
     if (ret == 0) {
-        ret = put_path(&p, buf, size);
+        ret = proc_path_text(&p, buf, size);
         path_put(&p);
     }
     return ret;
@@ -398,12 +389,11 @@ static const struct pseudo_entry pid_entry = {
 static const struct pseudo_entry tid_entry = {
     .name = "tid", .mode = S_IFDIR | 0555, .children = tid_entries};
 
-/* A decimal number without leading zeroes, or -1. */
-static s32 parse_id(struct name name)
+s32 proc_parse_number(struct name name)
 {
     s64 v = 0;
 
-    if (name.len == 0 || name.len > 7 || name.str[0] == '0') {
+    if (name.len == 0 || name.len > 9 || (name.str[0] == '0' && name.len > 1)) {
         return -1;
     }
     for (u32 i = 0; i < name.len; i++) {
@@ -424,7 +414,7 @@ static int found(struct task *t, const struct pseudo_entry *entry, struct pseudo
 /* Linux finds /proc/TID of any thread, though readdir shows leaders only. */
 static int pid_lookup(struct pseudo_node *dir, struct name name, struct pseudo_child *out)
 {
-    s32 id = parse_id(name);
+    s32 id = proc_parse_number(name);
     struct task *t = id > 0 ? task_find(id) : NULL;
 
     (void)dir;
@@ -433,7 +423,7 @@ static int pid_lookup(struct pseudo_node *dir, struct name name, struct pseudo_c
 
 static bool still_there(struct pseudo_node *dir, struct name name, struct pseudo_node *child)
 {
-    s32 id = parse_id(name);
+    s32 id = proc_parse_number(name);
     struct task *t = id > 0 ? task_find(id) : NULL;
     bool same = t != NULL && t == child->obj;
 
@@ -469,7 +459,7 @@ HEAP_OPS(pid_dir_ops);
 
 static int task_lookup(struct pseudo_node *dir, struct name name, struct pseudo_child *out)
 {
-    s32 id = parse_id(name);
+    s32 id = proc_parse_number(name);
     struct task *t = id > 0 ? task_find(id) : NULL;
 
     if (t == NULL || t->tg != node_task(dir)->tg) {

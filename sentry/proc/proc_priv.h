@@ -20,6 +20,11 @@ extern const struct pseudo_entry net_entries[]; /* net.c */
 extern const struct pseudo_dir_ops fd_dir_ops, fdinfo_dir_ops; /* fd.c */
 extern const struct pseudo_obj_ops task_obj_ops;               /* pid.c */
 
+/* pid.c: the text of a path as the calling task sees it, at most size bytes: its length. */
+must_check ssize_t proc_path_text(const struct path *p, char *buf, size_t size);
+/* A decimal number of at most nine digits without leading zeroes, or -1. */
+s32 proc_parse_number(struct name name);
+
 /* status.c */
 int show_status(struct pseudo_node *n, struct seqbuf *s);
 int show_stat(struct pseudo_node *n, struct seqbuf *s);

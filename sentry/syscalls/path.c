@@ -245,16 +245,10 @@ long sys_readlink(struct task *t, uaddr name, uaddr buf, int size)
 /* The text of the working directory, in room of PATH_LEN_MAX bytes. */
 static const char *cwd_text(struct task *t, char *room)
 {
-    struct fs_context *fs = t->vfs.fs;
     struct path root, cwd;
     char *text;
 
-    read_lock(&fs->lock);
-    root = fs->root;
-    cwd = fs->cwd;
-    path_get(&root);
-    path_get(&cwd);
-    read_unlock(&fs->lock);
+    fs_context_paths(t->vfs.fs, &root, &cwd);
     text = cwd.dentry->unhashed ? ERR_PTR(-ENOENT) : path_text(&cwd, &root, room, PATH_LEN_MAX);
     path_put(&cwd);
     path_put(&root);
